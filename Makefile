@@ -1,0 +1,53 @@
+# make test   everything, on a machine that has only Python 3.11+ and make
+# make check  lint, types, import contracts, unit tests: under a minute
+# make demo   the main job in a real Airflow against an org on this machine
+# make lock   pin the dependencies anew
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PACKAGE := airflow_provider_apiusage
+
+.PHONY: env check lint unit test demo lock bench clean
+
+env: $(READY)
+
+# pip brings uv with its hash checked; uv brings the rest likewise, many times faster.
+$(READY): requirements/tools.lock requirements/dev.lock pyproject.toml
+	@echo "==> Making the environment in $(VENV) (pinned names, versions and hashes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+check: lint unit
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/python -m pytest -q -n 2 tests/usage tests/quota tests/salesforce
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+demo: $(READY)
+	@$(BIN)/python -m example_dags.demo
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+lock:
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --quiet --output-file requirements/tools.lock requirements/tools.in
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --quiet --all-extras --output-file requirements/dev.lock pyproject.toml requirements/dev.in
+
+clean:
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

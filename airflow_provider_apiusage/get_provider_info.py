@@ -1,0 +1,56 @@
+"""What Airflow asks a provider for. Read at every start of every Airflow process: no imports in here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INTEGRATION = "Salesforce API usage"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, valid against Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-apiusage",
+        "name": "Salesforce API usage",
+        "description": "Reads, reconciles and gates the API calls of a Salesforce org.",
+        "versions": ["0.1.0"],
+        "state": "ready",
+        "source-date-epoch": 1795478400,
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://www.salesforce.com/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [_modules("hooks.api_usage")],
+        "operators": [_modules("operators.snapshot", "operators.reconcile", "operators.quota")],
+        "sensors": [_modules("sensors.quota")],
+        "triggers": [_modules("triggers.quota")],
+        "config": {
+            "apiusage": {
+                "description": "Where usage is kept, and how often an org may be asked.",
+                "options": {
+                    "store_conn_id": {
+                        "description": (
+                            "Airflow connection of the database that keeps readings, counts and reservations, for "
+                            "every task that names none itself. Without it, a SQLite file apiusage.db under "
+                            "AIRFLOW_HOME is used, which serves one host only: use PostgreSQL when tasks run on "
+                            "several."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "apiusage_postgres",
+                        "default": "",
+                    },
+                },
+            }
+        },
+    }
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {
+        "integration-name": INTEGRATION,
+        "python-modules": [f"airflow_provider_apiusage.{name}" for name in names],
+    }

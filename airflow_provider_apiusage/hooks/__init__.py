@@ -1,0 +1,1 @@
+"""Hooks: an Airflow connection becomes a metered session, a source of readings, and a store."""

@@ -1,0 +1,331 @@
+"""``ApiUsageHook``: the official Salesforce connection, metered, and everything an org tells about its API usage."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
+
+from airflow_provider_apiusage.hooks.store import configured_store, engine_of
+from airflow_provider_apiusage.salesforce.credentials import Credentials, credentials_from
+from airflow_provider_apiusage.salesforce.daily_usage import DailyUsageSource
+from airflow_provider_apiusage.salesforce.errors import (
+    AllowanceExhaustedError,
+    ApiUsageError,
+    ConfigurationError,
+    Where,
+)
+from airflow_provider_apiusage.salesforce.login import Login, log_in
+from airflow_provider_apiusage.salesforce.org import OrgClient
+from airflow_provider_apiusage.salesforce.session import CLIENT_NAME, MeteredSession
+from airflow_provider_apiusage.usage.model import (
+    API_REQUESTS,
+    Coverage,
+    Finding,
+    LimitReading,
+    Severity,
+    Snapshot,
+)
+
+if TYPE_CHECKING:
+    from requests import Session
+    from simple_salesforce import Salesforce
+
+    from airflow_provider_apiusage.salesforce.usage_report import DailyUsage
+    from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+    from airflow_provider_apiusage.store.usage_store import UsageStore
+
+
+class ApiUsageHook(SalesforceHook):
+    """Reads what one org has used and has left, over a connection of type ``salesforce``.
+
+    ``conn`` is the same simple-salesforce client as the official hook's, so loads can run through it; every response
+    it gets is metered.
+
+    :param salesforce_conn_id: the Airflow connection; ``docs/connections.md`` lists which fields choose which login.
+    :param store_conn_id: where readings and reservations are kept; default ``[apiusage] store_conn_id``, else a
+        SQLite file under ``AIRFLOW_HOME``.
+    :param session_id: an access token to use instead of the connection's credentials.
+    :param session: a session whose proxies, TLS settings and headers are taken over.
+    :param timeout: connect and read time-outs in seconds.
+    :param retries: repeats of an idempotent request after 5xx, 420 or a broken connection.
+    :param client_name: the name under which our calls show in the org's event logs.
+    """
+
+    def __init__(
+        self,
+        salesforce_conn_id: str = SalesforceHook.default_conn_name,
+        store_conn_id: str | None = None,
+        session_id: str | None = None,
+        session: Session | None = None,
+        *,
+        timeout: tuple[float, float] = (10.0, 60.0),
+        retries: int = 3,
+        client_name: str = CLIENT_NAME,
+    ) -> None:
+        super().__init__(salesforce_conn_id=salesforce_conn_id, session_id=session_id, session=session)
+        self.store_conn_id = store_conn_id
+        self._timeout = timeout
+        self._retries = retries
+        self._client_name = client_name
+        self._connections: dict[str, Any] = {}
+
+    @property
+    def api_calls(self) -> int:
+        """API calls this hook has spent so far, retries and failures included."""
+        return self._session.calls if "_session" in self.__dict__ else 0
+
+    async def prepare(self) -> None:
+        """Look both connections up without blocking; a trigger does this before it uses the hook in a thread."""
+        from airflow.providers.common.compat.connection import get_async_connection
+
+        for conn_id in filter(None, (self.conn_id, configured_store(self.store_conn_id))):
+            self._connections[conn_id] = await get_async_connection(conn_id)
+
+    # --- the org -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def conn(self) -> Salesforce:
+        """The simple-salesforce client over the metered session. Logging in costs no call of the allowance."""
+        from simple_salesforce import Salesforce
+
+        client = Salesforce(
+            session_id=self._login.token,
+            instance_url=self._login.instance_url,
+            version=self._credentials.version,
+            session=self._session,
+            domain=self._credentials.domain,
+        )
+        return client
+
+    def get_conn(self) -> Salesforce:
+        """Return :attr:`conn`."""
+        return self.conn
+
+    def get_org_id(self) -> str:
+        """Return the org's 15-character id; free where the token tells it, one call otherwise."""
+        return self._org.org_id()
+
+    def get_limits(self) -> tuple[LimitReading, ...]:
+        """Read every limit of ``/limits``. Spends 1 API call.
+
+        :raises ApiUsageError: a subclass by kind; see ``salesforce/errors.py``.
+        """
+        readings, findings, _ = self._org.limits()
+        self._tell(findings)
+        return readings
+
+    def get_daily_usage(
+        self,
+        daily_report: str,
+        *,
+        coverage: Coverage | str = Coverage.SOAP,
+        date_column: str | None = None,
+        user_column: str | None = None,
+        count_column: str | None = None,
+        date_format: str | None = None,
+    ) -> DailyUsage:
+        """Read calls by user and UTC day from the 7-day report. Spends 1 API call for a report, none for a CSV.
+
+        :param daily_report: the id of a saved report (``00O...``), or the path or URL of an exported CSV, anything
+            ``ObjectStoragePath`` opens.
+        :param coverage: which calls the report counts: ``soap`` as documented, or ``all``.
+        :param date_column: API name or label of the column that holds the day, where it cannot be told by itself.
+        :param user_column: likewise for the user.
+        :param count_column: likewise for the number of calls.
+        :param date_format: ``strptime`` format of the days in a CSV whose dates can be read in two ways.
+        :raises ApiUsageError: if the report cannot be run.
+        :raises ConfigurationError: if the CSV cannot be read.
+        """
+        source = DailyUsageSource(
+            daily_report=daily_report,
+            coverage=Coverage(coverage),
+            date_column=date_column,
+            user_column=user_column,
+            count_column=count_column,
+            date_format=date_format,
+        )
+        usage = source.read(self._org, open_path=_open)
+        self._tell(usage.findings)
+        return usage
+
+    def take_snapshot(
+        self, *, daily_report: str | None = None, taken_by: str | None = None, **report_options: Any
+    ) -> Snapshot:
+        """Fetch the limits, and the 7-day report where asked for. Spends 1 API call, 2 with a report by id.
+
+        An org that refuses because its allowance is gone gives a snapshot with 0 remaining; a report that cannot be
+        read becomes a finding, and the limits are kept.
+
+        :param daily_report: see :meth:`get_daily_usage`.
+        :param taken_by: the name under which the store keeps this snapshot once.
+        :param report_options: further arguments of :meth:`get_daily_usage`.
+        :raises ApiUsageError: if ``/limits`` cannot be read for any other reason.
+        """
+        calls_before = self.api_calls
+        try:
+            readings, findings, answer = self._org.limits()
+            observed_at = answer.observed_at
+        except AllowanceExhaustedError as exhausted:
+            readings, findings, observed_at = self.readings_of(exhausted)
+        self._tell(findings)
+        daily_counts = ()
+        if daily_report:
+            try:
+                usage = self.get_daily_usage(daily_report, **report_options)
+                daily_counts = usage.counts
+                findings = (*findings, *usage.findings)
+            except ApiUsageError as unread:
+                lost = Finding("daily-report-unread", Severity.WARNING, str(unread), {"kind": unread.kind})
+                self._tell((lost,))
+                findings = (*findings, lost)
+        return Snapshot(
+            org_id=self.get_org_id(),
+            observed_at=observed_at,
+            readings=readings,
+            daily_counts=daily_counts,
+            findings=findings,
+            api_calls=self.api_calls - calls_before,
+            taken_by=taken_by,
+        )
+
+    def readings_of(
+        self, exhausted: AllowanceExhaustedError
+    ) -> tuple[tuple[LimitReading, ...], tuple[Finding, ...], Any]:
+        """Turn "allowance exhausted" into the reading it is: (readings, findings, the org's instant)."""
+        observed_at = exhausted.observed_at or self._session.now()
+        reading = self._org.reading_of_refusal(
+            observed_at, exhausted.received_at or self._session.now(), exhausted.limit_info
+        )
+        finding = Finding("allowance-exhausted", Severity.ERROR, str(exhausted), {"used": reading.used})
+        return (reading,), (finding,), observed_at
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say which org the connection reaches and what it has used. Spends 1 API call."""
+        try:
+            readings = self.get_limits()
+            org_id = self.get_org_id()
+        except ApiUsageError as failed:
+            return False, str(failed)
+        reading = next((r for r in readings if r.name == API_REQUESTS and not r.scope), None)
+        if reading is None or reading.used is None or reading.limit is None:
+            return True, f"Connected to org {org_id}, but it does not report {API_REQUESTS}."
+        return True, (
+            f"Connected to org {org_id}: {reading.used:,} of {reading.limit:,} API calls used in the 24 hours up to "
+            f"{reading.observed_at:%Y-%m-%d %H:%M:%S} UTC."
+        )
+
+    # --- the store -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def store(self) -> UsageStore:
+        """Readings and counts.
+
+        :raises StoreError: if the store cannot be reached or is of a newer schema.
+        """
+        from airflow_provider_apiusage.store.usage_store import UsageStore
+
+        return UsageStore(self._engine)
+
+    @cached_property
+    def ledger(self) -> QuotaLedger:
+        """Requests, reservations and decisions.
+
+        :raises StoreError: if the store cannot be reached or is of a newer schema.
+        """
+        from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+
+        return QuotaLedger(self._engine)
+
+    # --- the parts -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _engine(self) -> Any:
+        store_conn_id = configured_store(self.store_conn_id)
+        return engine_of(self._connection(store_conn_id, "the store") if store_conn_id else None)
+
+    def _connection(self, conn_id: str, what: str) -> Any:
+        if conn_id not in self._connections:
+            try:
+                self._connections[conn_id] = BaseHook.get_connection(conn_id)
+            except Exception as missing:
+                if type(missing).__name__ not in ("AirflowNotFoundException", "AirflowRuntimeError"):
+                    raise
+                raise ConfigurationError(
+                    f"There is no connection {conn_id!r}.",
+                    Where(conn_id, what),
+                    f"Create it in Airflow: airflow connections add {conn_id} ...",
+                ) from None
+        return self._connections[conn_id]
+
+    @cached_property
+    def _credentials(self) -> Credentials:
+        connection = self._connection(self.conn_id, "the org")
+        return credentials_from(
+            login=connection.login,
+            password=connection.password,
+            extras=connection.extra_dejson,
+            where=Where(self.conn_id),
+            session_id=self.session_id,
+        )
+
+    @cached_property
+    def _session(self) -> MeteredSession:
+        where = Where(self.conn_id, self._credentials.instance_url or "org not known yet")
+        session = MeteredSession(where, timeout=self._timeout, retries=self._retries, client_name=self._client_name)
+        if self.session is not None:
+            session.adopt(self.session)
+        if self._credentials.proxies:
+            session.proxies = dict(self._credentials.proxies)
+        return session
+
+    @cached_property
+    def _login(self) -> Login:
+        login = log_in(self._credentials, self._session, self._session.where)
+        mask_secret(login.token)
+        self._session.authorize(login.token, self._log_in_again if self._credentials.renewable else None)
+        return login
+
+    def _log_in_again(self) -> str:
+        self.log.info("The org no longer accepts the token of connection %s; logging in again.", self.conn_id)
+        login = log_in(self._credentials, self._session, self._session.where, renew=True)
+        mask_secret(login.token)
+        if "conn" in self.__dict__:
+            self.conn.session_id = login.token
+            self.conn.headers["Authorization"] = f"Bearer {login.token}"
+        return login.token
+
+    @cached_property
+    def _org(self) -> OrgClient:
+        login = self._login
+        where = Where(self.conn_id, login.instance_url)
+        self._session.where = where
+        return OrgClient(
+            self._session,
+            instance_url=login.instance_url,
+            token=login.token,
+            version=self._credentials.version,
+            where=where,
+        )
+
+    def _tell(self, findings: tuple[Finding, ...]) -> None:
+        levels = {Severity.INFO: self.log.info, Severity.WARNING: self.log.warning, Severity.ERROR: self.log.error}
+        for finding in findings:
+            levels[finding.severity]("%s: %s", finding.code, finding.message)
+
+
+def _open(path: str) -> tuple[bytes, Any]:
+    """Return the bytes of a file anywhere and its modification time (aware UTC), or ``None`` where none is told."""
+    from datetime import UTC, datetime
+
+    from airflow.sdk import ObjectStoragePath
+
+    file = ObjectStoragePath(path)
+    content = file.read_bytes()
+    try:
+        modified_at = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    except (AttributeError, TypeError, ValueError, NotImplementedError, OSError):
+        modified_at = None
+    return content, modified_at

@@ -1,0 +1,61 @@
+"""What a running task gives us and gets from us: its name as a holder, asset events, gauges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Stats
+
+from airflow_provider_apiusage.quota.model import Holder
+
+if TYPE_CHECKING:
+    from airflow.sdk import AssetAlias, Context
+
+    from airflow_provider_apiusage.usage.model import LimitReading
+
+
+def holder_of(context: Context) -> Holder:
+    """Return the task instance as a holder: the same for every try of it.
+
+    :param context: the context of a running task.
+    """
+    ti = context["ti"]
+    index = ti.map_index
+    return Holder(ti.dag_id, ti.run_id, ti.task_id, -1 if index is None else index)
+
+
+def asset_alias(event: str) -> AssetAlias:
+    """Return the alias through which asset events of one kind are emitted; DAGs can be scheduled on it.
+
+    :param event: ``"snapshot"`` or ``"reconciliation"``.
+    """
+    from airflow.sdk import AssetAlias
+
+    return AssetAlias(f"apiusage_{event}")
+
+
+def announce(context: Context, event: str, org_id: str, extra: Mapping[str, Any]) -> None:
+    """Emit an asset event for one org.
+
+    :param context: the context of a running task whose ``outlets`` hold :func:`asset_alias`.
+    :param event: as in :func:`asset_alias`.
+    :param org_id: the 15-character org id; the asset is ``salesforce-usage://<org id>/<event>``.
+    :param extra: figures for whoever is triggered by the event, JSON-safe.
+    """
+    from airflow.sdk import Asset
+
+    asset = Asset(name=f"apiusage_{org_id}_{event}", uri=f"salesforce-usage://{org_id}/{event}")
+    context["outlet_events"][asset_alias(event)].add(asset, extra=dict(extra))
+
+
+def gauge(reading: LimitReading) -> None:
+    """Set the gauges ``apiusage.limit``, ``apiusage.used`` and ``apiusage.remaining`` from one reading; unknowns stay out.
+
+    :param reading: an org-wide reading.
+    """
+    tags = {"org": reading.org_id, "limit_name": reading.name}
+    for name in ("limit", "used", "remaining"):
+        value = getattr(reading, name)
+        if value is not None:
+            Stats.gauge(f"apiusage.{name}", value, tags=tags)

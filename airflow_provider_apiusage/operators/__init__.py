@@ -1,0 +1,1 @@
+"""Operators: snapshot, reconcile, release."""

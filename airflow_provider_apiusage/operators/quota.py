@@ -1,0 +1,66 @@
+"""``ApiQuotaReleaseOperator``: give a reservation back."""
+
+from __future__ import annotations
+
+from ast import literal_eval
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, timezone
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ApiQuotaReleaseOperator(BaseOperator):
+    """Release what an ``ApiQuotaSensor`` reserved, whether the load went well or not. Spends no API call.
+
+    Made to be a teardown: ``gate.as_setup() >> load >> release.as_teardown(setups=gate)``. Releasing twice, or a
+    reservation that has lapsed, changes nothing and is no error; nor is having nothing to release, as when the gate
+    never opened.
+
+    XCom: ``{"reservation_id", "released", "state"}``; ``released`` tells whether it was still held.
+
+    :param reservation: the sensor's XCom (``gate.output``), or a reservation id (templated).
+    :param store_conn_id: the store that the sensor used (templated).
+    """
+
+    template_fields: Sequence[str] = ("reservation", "store_conn_id")
+    ui_color = "#e2efda"
+
+    def __init__(
+        self, *, reservation: Mapping[str, Any] | str | None, store_conn_id: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.reservation = reservation
+        self.store_conn_id = store_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Release it.
+
+        :raises ValueError: if the store knows no such reservation.
+        :raises StoreError: if the store could not be written.
+        """
+        from airflow_provider_apiusage.hooks.store import open_ledger
+
+        reservation_id = _id_of(self.reservation)
+        if reservation_id is None:
+            self.log.info("There is no reservation to release: the gate granted none.")
+            return {"reservation_id": None, "released": False, "state": None}
+        outcome = open_ledger(self.store_conn_id).release(reservation_id, timezone.utcnow())
+        if outcome is None:
+            raise ValueError(
+                f"The store knows no reservation {reservation_id!r}: give the sensor's XCom (gate.output) as "
+                "'reservation', and the same store_conn_id as the sensor's."
+            )
+        return {"reservation_id": reservation_id, "released": outcome.released, "state": outcome.state.value}
+
+
+def _id_of(reservation: Any) -> str | None:
+    """Accept the XCom, its text after rendering (``"{'reservation_id': ...}"``), or the bare id."""
+    if isinstance(reservation, str) and reservation.strip().startswith("{"):
+        reservation = literal_eval(reservation.strip())
+    if isinstance(reservation, Mapping):
+        reservation = reservation.get("reservation_id")
+    text = str(reservation or "").strip()
+    return None if text in ("", "None") else text

@@ -1,0 +1,1 @@
+"""The gate's rules. Pure: no I/O, no clock; ``now`` is an argument."""

@@ -1,0 +1,179 @@
+"""The questions we ask an org, each one HTTP request, each answer checked before it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import requests
+from requests import Response
+
+from airflow_provider_apiusage.salesforce.errors import (
+    ApiUsageError,
+    ConfigurationError,
+    MalformedAnswerError,
+    NotFoundError,
+    UnavailableError,
+    Where,
+    error_from,
+)
+from airflow_provider_apiusage.salesforce.limits import (
+    parse_limit_info,
+    reading_exhausted,
+    reading_from_header,
+    readings_from_limits,
+)
+from airflow_provider_apiusage.salesforce.metering import LIMIT_INFO, date_of
+from airflow_provider_apiusage.salesforce.session import MeteredSession
+from airflow_provider_apiusage.usage.model import Finding, LimitReading
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body together with the two clocks of the response that brought it.
+
+    :param observed_at: the org's instant (the ``Date`` header; ours if it is absent).
+    :param received_at: our instant.
+    """
+
+    body: Any
+    observed_at: datetime
+    received_at: datetime
+
+
+def org_id_in(token: str) -> str | None:
+    """Return the 15-character org id that a session id starts with (``00D...!...``), or ``None`` for other tokens."""
+    head, mark, _ = token.partition("!")
+    return head[:15] if mark and head.startswith("00D") and len(head) in (15, 18) else None
+
+
+class OrgClient:
+    """Reads one org through one session.
+
+    :param session: carries the requests.
+    :param instance_url: ``https://host[:port]`` of the org.
+    :param token: the access token at the start; the session swaps it when it is renewed.
+    :param version: API version such as ``62.0``.
+    :param where: connection and org, for errors.
+    """
+
+    def __init__(self, session: MeteredSession, *, instance_url: str, token: str, version: str, where: Where) -> None:
+        self.session = session
+        self.instance_url = instance_url
+        self.version = version
+        self.where = where
+        self._token = token
+        self._org_id = org_id_in(token)
+
+    def org_id(self) -> str:
+        """Return the org's 15-character id: free if the token tells it, otherwise one query.
+
+        :raises ApiUsageError: if the query fails.
+        """
+        if self._org_id is None:
+            answer = self.get("query", "asking for the org's id", params={"q": "SELECT Id FROM Organization"})
+            try:
+                self._org_id = str(answer.body["records"][0]["Id"])[:15]
+            except (KeyError, IndexError, TypeError):
+                raise MalformedAnswerError("The query for the org's id gave no record.", self.where) from None
+        return self._org_id
+
+    def limits(self) -> tuple[tuple[LimitReading, ...], tuple[Finding, ...], Answer]:
+        """Read ``/limits``: exactly one API call (REST API guide, Limits resource).
+
+        :raises ApiUsageError: by the kind of failure; :class:`AllowanceExhaustedError` if the org refuses because
+            the allowance is gone.
+        """
+        answer = self.get("limits", "reading /limits")
+        try:
+            readings, findings = readings_from_limits(
+                answer.body,
+                org_id=self.org_id(),
+                observed_at=answer.observed_at,
+                received_at=answer.received_at,
+            )
+        except ValueError as malformed:
+            raise MalformedAnswerError(f"/limits: {malformed}", self.where) from None
+        return readings, findings, answer
+
+    def reading_of_refusal(self, observed_at: datetime, received_at: datetime, limit_info: str | None) -> LimitReading:
+        """Return what "allowance exhausted" says about the allowance: the header if it came along, else 0 left."""
+        said = parse_limit_info(limit_info)
+        if said.used is not None and said.limit is not None and said.used >= said.limit:
+            reading = reading_from_header(
+                limit_info, org_id=self.org_id(), observed_at=observed_at, received_at=received_at
+            )
+            if reading is not None:
+                return reading
+        return reading_exhausted(org_id=self.org_id(), observed_at=observed_at, received_at=received_at)
+
+    def run_report(self, report_id: str) -> Answer:
+        """Run a saved report synchronously, details included: one API call (Reports and Dashboards REST API).
+
+        :param report_id: the 15- or 18-character id, ``00O...``.
+        :raises NotFoundError: if there is no such report, or the user may not see it.
+        """
+        if not (report_id.startswith("00O") and len(report_id) in (15, 18) and report_id.isalnum()):
+            raise ConfigurationError(
+                f"{report_id!r} is no report id.", self.where, "Take the id from the report's URL: 00O..."
+            )
+        try:
+            return self.get(
+                f"analytics/reports/{report_id}",
+                f"running report {report_id}",
+                params={"includeDetails": "true"},
+            )
+        except NotFoundError as missing:
+            raise NotFoundError(
+                missing.what,
+                self.where,
+                "The standard report 'API Usage Last 7 Days' cannot be run through the API in every org: save a "
+                "copy as a custom report and use its id, or export it as CSV and give the path.",
+            ) from None
+
+    def get(self, path: str, doing: str, *, params: dict[str, str] | None = None) -> Answer:
+        """GET a JSON resource under ``/services/data/vXX.0/``.
+
+        :param path: relative to the version's root.
+        :param doing: for messages, such as ``"reading /limits"``.
+        :raises ApiUsageError: by the kind of failure.
+        """
+        url = f"{self.instance_url}/services/data/v{self.version}/{path}"
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
+        try:
+            response = self.session.get(url, headers=headers, params=params)
+        except ApiUsageError:
+            raise
+        except requests.RequestException as broken:
+            raise UnavailableError(
+                f"No usable answer while {doing}: {type(broken).__name__}: {_reason(broken)}.", self.where
+            ) from None
+        received_at = self.session.now()
+        observed_at = date_of(response) or received_at
+        if response.status_code != 200:
+            error = error_from(response.status_code, response.text, self.where, doing=doing)
+            error.observed_at, error.received_at = observed_at, received_at
+            error.limit_info = response.headers.get(LIMIT_INFO)
+            raise error
+        return Answer(self._json(response, doing), observed_at, received_at)
+
+    def _json(self, response: Response, doing: str) -> Any:
+        content_type = response.headers.get("Content-Type", "")
+        try:
+            if "html" in content_type:
+                raise ValueError("HTML")
+            return response.json()
+        except ValueError:
+            raise MalformedAnswerError(
+                f"The org answered 200 while {doing}, but with {content_type or 'no content type'} of "
+                f"{len(response.content)} bytes that is no JSON.",
+                self.where,
+            ) from None
+
+
+def _reason(broken: requests.RequestException) -> str:
+    """The innermost cause: requests wraps it in two layers of class names."""
+    text = str(broken.args[0]) if broken.args else ""
+    inner = getattr(broken.args[0], "reason", None) if broken.args else None
+    return str(inner or text)[:300]

@@ -1,0 +1,1 @@
+"""Sensors: hold a load until enough quota remains."""

@@ -1,0 +1,209 @@
+"""``ApiQuotaSensor``: hold a load until enough of the org's allowance is left, and reserve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    timezone,
+)
+
+from airflow_provider_apiusage.hooks.context import holder_of
+from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, reserve_from
+from airflow_provider_apiusage.quota.model import Decision, Grant, OnUnknown, QuotaRequest, Refuse, Wait
+from airflow_provider_apiusage.quota.wire import request_to_json, reservation_to_json
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+
+
+class GateError(Exception):
+    """The trigger met an error that asking again cannot mend. Not an ``AirflowException``: ``soft_fail`` never hides it."""
+
+
+class ApiQuotaSensor(BaseSensorOperator):
+    """Wait until the org has enough calls left for a load, reserve them, and return the reservation.
+
+    Granting is one transaction in the store, first come, first served for all DAGs that use the same store: two gates
+    are never granted the same calls. While it waits, it holds no worker slot (deferred, the default; or
+    ``mode="reschedule"``). It logs why it waits and the earliest time at which it can open. A need that can never fit
+    is refused at once. Release the reservation when the load is done (``ApiQuotaReleaseOperator``); otherwise it lapses
+    after ``lease``.
+
+    Spends 1 API call per ``poke_interval`` and org, shared by all waiting gates, and none while a reading at hand tells
+    that it cannot open.
+
+    XCom: ``{"reservation_id", "org_id", "needs", "granted_at", "held_until", "holder"}``.
+
+    :param calls: what the load needs: a whole number of ``DailyApiRequests``, or a mapping of limit names to needs,
+        all or nothing (templated).
+    :param reserve: what stays free beside it: whole calls of ``DailyApiRequests``, a share (``0.1``, ``"10%"``) of every
+        limit asked for, or a mapping of limit names to whole numbers (templated).
+    :param lease: how long a reservation holds unless it is released; ``timedelta`` or seconds.
+    :param on_unknown: while nobody knows what is left: ``"wait"``, ``"fail"``, or ``"allow"``.
+    :param max_age: how old a reading may be to grant on it; ``timedelta`` or seconds.
+    :param salesforce_conn_id: connection of type ``salesforce`` (templated).
+    :param store_conn_id: where readings and reservations are kept (templated).
+    :param deferrable: wait in the triggerer; the default is True, whatever ``[operators] default_deferrable`` says,
+        because a gate may wait for hours.
+    :param poke_interval: seconds between two readings of the org; all gates of the org share them.
+    """
+
+    template_fields: Sequence[str] = ("calls", "reserve", "salesforce_conn_id", "store_conn_id", "on_unknown")
+    ui_color = "#ffe5b4"
+
+    def __init__(
+        self,
+        *,
+        calls: int | str | Mapping[str, Any],
+        reserve: int | float | str | Mapping[str, Any] | None = None,
+        lease: timedelta | float = timedelta(hours=2),
+        on_unknown: str = "wait",
+        max_age: timedelta | float = timedelta(minutes=15),
+        salesforce_conn_id: str = "salesforce_default",
+        store_conn_id: str | None = None,
+        deferrable: bool = True,
+        poke_interval: timedelta | float = 300,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.calls = calls
+        self.reserve = reserve
+        self.lease = lease
+        self.on_unknown = on_unknown
+        self.max_age = max_age
+        self.salesforce_conn_id = salesforce_conn_id
+        self.store_conn_id = store_conn_id
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> Any:
+        """Ask once; then defer, or poke and reschedule as every sensor does.
+
+        :raises AirflowFailException: if the need can never fit (skipped instead with ``soft_fail``).
+        :raises ValueError: if an argument makes no sense.
+        :raises ApiUsageError: if the org cannot be read for another reason than an exhausted allowance.
+        """
+        if not self.deferrable:
+            try:
+                return super().execute(context)
+            except (AirflowSensorTimeout, AirflowFailException, AirflowSkipException):
+                self._leave_queue(context)
+                raise
+        decision = self._ask(context)
+        if isinstance(decision, Grant):
+            return reservation_to_json(decision.reservation)
+        self._defer(context)
+        return None
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Take one turn at the gate."""
+        decision = self._ask(context)
+        if isinstance(decision, Grant):
+            return PokeReturnValue(is_done=True, xcom_value=reservation_to_json(decision.reservation))
+        return PokeReturnValue(is_done=False)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Back from the triggerer: take the grant again (which starts its lease anew), or hear why there is none.
+
+        The grant may have lapsed while the task waited for a worker; then it queues again.
+        """
+        if event and event["status"] == "error":
+            raise GateError(event["message"])
+        if event and event["status"] == "refused":
+            self._refuse(event["reason"])
+        return self.execute(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Leave the queue when the wait ends without a grant, so that nobody stands behind a ghost."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except Exception:
+            self._leave_queue(context)
+            raise
+
+    def _ask(self, context: Context) -> Decision:
+        request = self._request(context, self.hook.get_org_id())
+        decision = self.hook.gate(timedelta(seconds=self.poke_interval)).turn(request)
+        tell(decision, self.log)
+        if isinstance(decision, Refuse):
+            self._refuse(decision.reason)
+        return decision
+
+    def _refuse(self, reason: str) -> NoReturn:
+        """A refusal is a verdict about quota, so ``soft_fail`` skips; asking again cannot help, so nothing retries."""
+        if self.soft_fail or self.never_fail:
+            raise AirflowSkipException(reason)
+        raise AirflowFailException(reason)
+
+    def _defer(self, context: Context) -> None:
+        from airflow_provider_apiusage.triggers.quota import ApiQuotaTrigger
+
+        self.defer(
+            trigger=ApiQuotaTrigger(
+                salesforce_conn_id=self.salesforce_conn_id,
+                store_conn_id=self.store_conn_id,
+                request=request_to_json(self._request(context, self.hook.get_org_id())),
+                poll_interval=self.poke_interval,
+            ),
+            method_name="execute_complete",
+            timeout=self._time_left(context),
+        )
+
+    def _time_left(self, context: Context) -> timedelta:
+        """What remains of ``timeout`` since the first start of this try; deferrals do not start it anew."""
+        started_at = context["ti"].start_date or timezone.utcnow()
+        return max(timedelta(seconds=self.timeout) - (timezone.utcnow() - started_at), timedelta(seconds=1))
+
+    def _request(self, context: Context, org_id: str) -> QuotaRequest:
+        return QuotaRequest(
+            org_id=org_id,
+            holder=holder_of(context),
+            needs=needs_from(self.calls),
+            requested_at=timezone.utcnow(),
+            reserve=reserve_from(self.reserve),
+            lease=duration_from("lease", self.lease),
+            max_age=duration_from("max_age", self.max_age),
+            on_unknown=OnUnknown(self.on_unknown),
+        )
+
+    def _leave_queue(self, context: Context) -> None:
+        try:
+            gate = self.hook.gate(timedelta(seconds=self.poke_interval))
+            gate.withdraw(self.hook.get_org_id(), holder_of(context))
+        except Exception as failed:
+            self.log.warning("Could not leave the queue (%s); the request lapses by itself.", failed)
+
+    @cached_property
+    def hook(self) -> ApiUsageHook:
+        """The hook of this run; it keeps its login between pokes."""
+        from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+
+        return ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
+
+
+def tell(decision: Decision, log: Any) -> None:
+    """Log a decision as a sentence a person can act on.
+
+    :param decision: what the gate said.
+    :param log: a logger.
+    """
+    if isinstance(decision, Grant):
+        held = f"{decision.reservation.held_until:%Y-%m-%d %H:%M:%S} UTC"
+        log.info(
+            "Granted: %s Reservation %s holds until %s.", decision.reason, decision.reservation.reservation_id, held
+        )
+    elif isinstance(decision, Wait):
+        opens = f" Earliest opening: {decision.opens_at:%Y-%m-%d %H:%M:%S} UTC." if decision.opens_at else ""
+        log.info("Waiting: %s%s Asking again at %s UTC.", decision.reason, opens, f"{decision.until:%H:%M:%S}")
+    else:
+        log.error("Refused: %s", decision.reason)

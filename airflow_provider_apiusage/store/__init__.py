@@ -1,0 +1,1 @@
+"""Keeping readings, counts and reservations in a SQL database. No Airflow in here."""

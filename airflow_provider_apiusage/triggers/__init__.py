@@ -1,0 +1,1 @@
+"""Triggers: wait for quota without a worker."""

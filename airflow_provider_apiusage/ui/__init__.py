@@ -1,0 +1,1 @@
+"""What Airflow's own UI gets from us."""
