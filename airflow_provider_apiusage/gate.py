@@ -2,33 +2,37 @@
 come back.
 
 A turn has at most two halves. The first asks the ledger with what is already known. If the answer hangs on figures
-that are missing or too old, and no other process has just read the org, the second half reads it (one API call, outside
+that are missing or too old, and no other process is reading the org, the second half reads it (one API call, outside
 any transaction) and asks again. Nobody ever looks first and takes later: whoever is granted was granted by the same
 transaction that looked.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.quota.policy import Approve, decide
+from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Reservation, Wait
+from airflow_provider_apiusage.quota.policy import Approve, Verdict, decide
+from airflow_provider_apiusage.salesforce.errors import ConcurrencyLimitError, MalformedAnswerError, UnavailableError
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger, Turn
 from airflow_provider_apiusage.store.usage_store import UsageStore
 from airflow_provider_apiusage.usage.curve import Curve
-from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading
-from airflow_provider_apiusage.usage.window import earliest_expiry, statements_of_readings
+from airflow_provider_apiusage.usage.model import WINDOW, LimitReading
+from airflow_provider_apiusage.usage.window import earliest_expiry, statements_of_reading
 
-log = logging.getLogger(__name__)
+PASSING = (UnavailableError, ConcurrencyLimitError, MalformedAnswerError)
+"""Failures to read that may be over next time: a gate that waits for hours waits through them."""
 
-READ_TIMEOUT = timedelta(minutes=2)
-"""How long a process that claimed the next reading is waited for before another one may read."""
+SOON = timedelta(seconds=5)
+"""When to look again while another process is reading the org."""
 
-GHOST_TURNS = 3
-"""A request that has missed this many turns is taken for gone and leaves the queue."""
+GHOST_AFTER = timedelta(minutes=10)
+"""A request that has not asked again for this long beyond its time is taken for gone and leaves the queue."""
+
+MOST_READINGS = 200
+"""Readings of the last two days that the expiry curve is made from; leaving some out only widens its bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,42 @@ class Gate:
 
         :param request: what is asked for; asking again under the same holder keeps the place in the queue, or
             returns the same grant.
-        :raises ApiUsageError: if the org had to be read and could not be.
+        :raises ApiUsageError: if the org had to be read and asking again cannot help.
         :raises StoreError: if the store could not be reached.
         """
-        decision, may_read = self._ask(request)
-        if isinstance(decision, Grant) or not may_read:
+        decision, read_now = self._ask(request, may_read=True)
+        if not read_now:
             return decision
-        self.store.add_readings(self.read())
-        return self._ask(request, just_read=True)[0]
+        try:
+            self.store.add_readings(self.read())
+        except PASSING as failed:
+            if isinstance(decision, Wait):
+                return replace(decision, reason=f"{decision.reason} The org could not be read: {failed}")
+            return decision
+        return self._ask(request, may_read=False)[0]
 
     def withdraw(self, org_id: str, holder: Holder) -> None:
         """Take a waiting request out of the queue; a reservation stays until released or lapsed."""
         with self.ledger.turn(org_id) as turn:
             turn.withdraw(holder, self.clock())
+
+    def _ask(self, request: QuotaRequest, *, may_read: bool) -> tuple[Decision, bool]:
+        """Decide by what is known; return the decision and whether to read the org and ask again.
+
+        While the org is still to be read, nothing is refused or recorded: the figures at hand may be out of date.
+        """
+        now = self.clock()
+        with self.ledger.turn(request.org_id) as turn:
+            turn.lapse(now)
+            held = turn.join(request, now, waits_until=now + self.poll_interval + GHOST_AFTER)
+            if isinstance(held, Reservation):
+                return Grant(held, "it is held already."), False
+            queue = turn.queue()
+            readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
+            verdict = self._verdict(turn, request, queue, readings, now)
+            wants_reading = may_read and self._reading_could_help(request, verdict, readings, now)
+            if wants_reading and turn.claim_poll(now, now + self.poll_interval):
+                return _as_wait(verdict, now), True
+            if wants_reading and isinstance(verdict, Wait):
+                verdict = replace(verdict, until=now + min(SOON, self.poll_interval))
+            return self._enter(turn, request, verdict, now), False

@@ -43,6 +43,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "apiusage_postgres",
                         "default": "",
                     },
+                    "poll_interval": {
+                        "description": (
+                            "Seconds between two readings of one org by gates that wait; all gates of an org share "
+                            "them. Each reading is one API call. A sensor's poke_interval overrides it."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "120",
+                        "default": "300",
+                    },
                 },
             }
         },

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import mask_secret
 from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
 
-from airflow_provider_apiusage.hooks.store import configured_store, engine_of
+from airflow_provider_apiusage.gate import Gate
+from airflow_provider_apiusage.hooks.store import configured_store, engine_of, get_connection
 from airflow_provider_apiusage.salesforce.credentials import Credentials, credentials_from
 from airflow_provider_apiusage.salesforce.daily_usage import DailyUsageSource
 from airflow_provider_apiusage.salesforce.errors import (
@@ -239,6 +241,20 @@ class ApiUsageHook(SalesforceHook):
 
         return QuotaLedger(self._engine)
 
+    def gate(self, poll_interval: timedelta) -> Gate:
+        """Return the gate of this hook's org and store.
+
+        :param poll_interval: the shortest time between two readings of the org, for all gates together.
+        """
+        return Gate(self.ledger, self.store, self._read_limits, poll_interval, self._session.now)
+
+    def _read_limits(self) -> tuple[LimitReading, ...]:
+        """Read the limits; that the allowance is exhausted is a reading too."""
+        try:
+            return self.get_limits()
+        except AllowanceExhaustedError as exhausted:
+            return self.readings_of(exhausted)[0]
+
     # --- the parts -----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -248,16 +264,7 @@ class ApiUsageHook(SalesforceHook):
 
     def _connection(self, conn_id: str, what: str) -> Any:
         if conn_id not in self._connections:
-            try:
-                self._connections[conn_id] = BaseHook.get_connection(conn_id)
-            except Exception as missing:
-                if type(missing).__name__ not in ("AirflowNotFoundException", "AirflowRuntimeError"):
-                    raise
-                raise ConfigurationError(
-                    f"There is no connection {conn_id!r}.",
-                    Where(conn_id, what),
-                    f"Create it in Airflow: airflow connections add {conn_id} ...",
-                ) from None
+            self._connections[conn_id] = get_connection(conn_id, what)
         return self._connections[conn_id]
 
     @cached_property
@@ -318,8 +325,6 @@ class ApiUsageHook(SalesforceHook):
 
 def _open(path: str) -> tuple[bytes, Any]:
     """Return the bytes of a file anywhere and its modification time (aware UTC), or ``None`` where none is told."""
-    from datetime import UTC, datetime
-
     from airflow.sdk import ObjectStoragePath
 
     file = ObjectStoragePath(path)

@@ -11,6 +11,8 @@ from airflow_provider_apiusage.salesforce.errors import ConfigurationError, Wher
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+
 SECTION = "apiusage"
 DEFAULT_FILE = "apiusage.db"
 
@@ -52,6 +54,38 @@ def engine_of(connection: Any | None) -> Engine:
             migrate(engine)
             _engines[key] = engine
         return _engines[key]
+
+
+def open_ledger(store_conn_id: str | None) -> QuotaLedger:
+    """Return the ledger of a store, for tasks that need no org.
+
+    :param store_conn_id: as for :func:`configured_store`.
+    :raises ConfigurationError: if the connection is missing or of no use.
+    :raises StoreError: if the store cannot be reached.
+    """
+    from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+
+    store_conn_id = configured_store(store_conn_id)
+    return QuotaLedger(engine_of(get_connection(store_conn_id, "the store") if store_conn_id else None))
+
+
+def get_connection(conn_id: str, what: str) -> Any:
+    """Return an Airflow connection.
+
+    :param conn_id: its id.
+    :param what: what it leads to, for the message.
+    :raises ConfigurationError: if there is none of that name.
+    """
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise ConfigurationError(
+            f"There is no connection {conn_id!r}.",
+            Where(conn_id, what),
+            "Create it: airflow connections add, an AIRFLOW_CONN_ variable, or Admin > Connections.",
+        ) from None
 
 
 def _engine_from(connection: Any) -> Engine:

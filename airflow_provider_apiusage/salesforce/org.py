@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
 from requests import Response
 
 from airflow_provider_apiusage.salesforce.errors import (
-    ApiUsageError,
     ConfigurationError,
     MalformedAnswerError,
     NotFoundError,
@@ -65,6 +64,11 @@ class OrgClient:
         self.where = where
         self._token = token
         self._org_id = org_id_in(token)
+        self.skew = timedelta(0)
+
+    def now(self) -> datetime:
+        """Return the org's time: our clock plus the skew that its last answer showed."""
+        return self.session.now() + self.skew
 
     def org_id(self) -> str:
         """Return the org's 15-character id: free if the token tells it, otherwise one query.
@@ -143,14 +147,13 @@ class OrgClient:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         try:
             response = self.session.get(url, headers=headers, params=params)
-        except ApiUsageError:
-            raise
         except requests.RequestException as broken:
             raise UnavailableError(
                 f"No usable answer while {doing}: {type(broken).__name__}: {_reason(broken)}.", self.where
             ) from None
         received_at = self.session.now()
         observed_at = date_of(response) or received_at
+        self.skew = observed_at - received_at
         if response.status_code != 200:
             error = error_from(response.status_code, response.text, self.where, doing=doing)
             error.observed_at, error.received_at = observed_at, received_at

@@ -17,9 +17,7 @@ class VirtualClock:
     :raises ValueError: if ``start`` is naive or ``speed`` is negative.
     """
 
-    def __init__(
-        self, start: datetime, speed: float = 0.0, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, start: datetime, speed: float = 0.0, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
         self._monotonic = monotonic
         self._shown = _aware(start)

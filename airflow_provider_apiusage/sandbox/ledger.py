@@ -38,7 +38,7 @@ class Calls(NamedTuple):
 
     second: int
     caller: Caller
-    count: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +128,14 @@ class UsageLedger:
         """Return the counted calls of one connected app in the window that ends at ``at``."""
         second = to_second(at)
         calls = self.between(window_start(second, _seconds(bucket)) + 1, second + 1)
-        return sum(alike.count for alike in calls if alike.caller.app == app and alike.caller.counted)
+        return sum(alike.number for alike in calls if alike.caller.app == app and alike.caller.counted)
 
-    def expiry(
-        self, at: datetime, horizon: timedelta, bucket: timedelta = timedelta(seconds=1)
-    ) -> list[Expiry]:
+    def expiry(self, at: datetime, horizon: timedelta, bucket: timedelta = timedelta(seconds=1)) -> list[Expiry]:
         """Return when the calls now in the window leave it, for departures in ``(at, at + horizon]``."""
         second, size = to_second(at), _seconds(bucket)
         until = second + _seconds(horizon)
         with self._lock:
-            leaving = self._counted.seconds(
-                window_start(second, size), min(second, window_start(until, size))
-            )
+            leaving = self._counted.seconds(window_start(second, size), min(second, window_start(until, size)))
         by_departure: dict[int, int] = {}
         for made, count in leaving:
             departure = -(-made // size) * size + DAY
@@ -174,17 +170,18 @@ class UsageLedger:
         return sum(
             period.count
             for period in self.daily()
-            if period.start.date() == day
-            and period.caller.counted
-            and family in (None, period.caller.family)
+            if period.start.date() == day and period.caller.counted and family in (None, period.caller.family)
         )
 
     def hours_with_logged_calls(self) -> list[int]:
         """Return the start second of every UTC hour that has calls which event logs show, in order."""
         with self._lock:
-            return sorted(
-                hour for hour, alike in self._hours.items() if any(caller.logged for caller in alike)
-            )
+            return sorted(hour for hour, alike in self._hours.items() if any(caller.logged for caller in alike))
+
+    def calls_in_hours(self, start: int, end: int) -> int:
+        """Return all calls, counted or not, of the whole hours in ``[start, end)``."""
+        with self._lock:
+            return sum(sum(self._hours.get(hour, {}).values()) for hour in range(start, end, HOUR))
 
     def between(self, start: int, end: int) -> Iterator[Calls]:
         """Yield the calls made in ``[start, end)``, in order of second and caller."""

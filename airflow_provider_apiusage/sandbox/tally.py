@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 DAY = 86_400
 HOUR = 3_600
 MINUTE = 60
@@ -41,7 +43,7 @@ class Tally:
         """Return the calls made later than ``after`` and not later than ``until``."""
         low, high = after + 1, until + 1
         total = 0
-        for size, larger in zip(_SIZES, _SIZES[1:], strict=False):
+        for size, larger in pairwise(_SIZES):
             up, down = -(-low // larger) * larger, high // larger * larger
             if up >= down:
                 return total + self._sum(size, low, high)

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
+    conf,
     timezone,
 )
 
@@ -56,7 +57,8 @@ class ApiQuotaSensor(BaseSensorOperator):
     :param store_conn_id: where readings and reservations are kept (templated).
     :param deferrable: wait in the triggerer; the default is True, whatever ``[operators] default_deferrable`` says,
         because a gate may wait for hours.
-    :param poke_interval: seconds between two readings of the org; all gates of the org share them.
+    :param poke_interval: seconds between two readings of the org; all gates of the org share them. Default: ``[apiusage]
+        poll_interval``.
     """
 
     template_fields: Sequence[str] = ("calls", "reserve", "salesforce_conn_id", "store_conn_id", "on_unknown")
@@ -73,9 +75,11 @@ class ApiQuotaSensor(BaseSensorOperator):
         salesforce_conn_id: str = "salesforce_default",
         store_conn_id: str | None = None,
         deferrable: bool = True,
-        poke_interval: timedelta | float = 300,
+        poke_interval: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
+        if poke_interval is None:
+            poke_interval = conf.getfloat("apiusage", "poll_interval", fallback=300.0)
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.calls = calls
         self.reserve = reserve

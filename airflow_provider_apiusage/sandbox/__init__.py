@@ -1,0 +1,24 @@
+"""A Salesforce org to try things on: quota-true, with faults, over HTTPS on loopback.
+
+It knows nothing of the rest of the package. It needs the ``sandbox`` extra (aiohttp, trustme).
+"""
+
+from __future__ import annotations
+
+from airflow_provider_apiusage.sandbox.faults import Fault
+from airflow_provider_apiusage.sandbox.ledger import Caller, UsageLedger
+from airflow_provider_apiusage.sandbox.org import SandboxOrg
+from airflow_provider_apiusage.sandbox.report_csv import UsageRow, report_csv
+from airflow_provider_apiusage.sandbox.server import SandboxServer
+from airflow_provider_apiusage.sandbox.settings import OrgSettings
+
+__all__ = [
+    "Caller",
+    "Fault",
+    "OrgSettings",
+    "SandboxOrg",
+    "SandboxServer",
+    "UsageLedger",
+    "UsageRow",
+    "report_csv",
+]

@@ -1,0 +1,246 @@
+"""Evidence -> :class:`Reconciliation`: do the rolling figure and the daily counts leave room for one another?
+
+The arithmetic is Salesforce's own (knowledge article 000003706)::
+
+    rolling = today so far + window tail (the part of yesterday in the window) + what the days leave out
+
+A mismatch is a value: the verdict, the residual and the findings say what does not fit; nothing is raised. A
+piece that is missing makes bounds wider and the verdict undecided, never a zero.
+
+How the verdict is reached. The estimate of the window tail is ``rolling - today``. Daily counts allow it
+``[0, yesterday]``; earlier readings may narrow that, through the one curve. The verdict compares the estimate
+with what the daily counts allow; what earlier readings say enters it through the curve, whose statements know
+that figures may be five minutes late, so lateness alone never makes an inconsistency. The reading reconciled,
+and any within five minutes of it, is left out of the window tail's bounds, so that the comparison is a check
+and not a tautology.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_provider_apiusage.usage import reconciliation_findings as explain
+from airflow_provider_apiusage.usage.curve import Curve, Statement
+from airflow_provider_apiusage.usage.model import (
+    STALENESS,
+    WINDOW,
+    Coverage,
+    Evidence,
+    Finding,
+    Interval,
+    LimitReading,
+)
+from airflow_provider_apiusage.usage.reconciliation_pieces import Pieces, gather
+from airflow_provider_apiusage.usage.window import (
+    RELEASE_LAG,
+    DayTotal,
+    day_span,
+    iso_utc,
+    statements_of_reading,
+    statements_of_total,
+    utc_day,
+    window_tail,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTail:
+    """The part of yesterday that is still inside the window.
+
+    :param low: at least so many calls, from everything but the reading reconciled.
+    :param high: at most so many; ``None`` if nothing limits them.
+    :param estimate: what the rolling figure leaves for it, sign kept; ``None`` if unknown.
+    """
+
+    low: int
+    high: int | None
+    estimate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The rolling figure and the daily counts side by side.
+
+    :param org_id: the 15-character id of the org.
+    :param at: the instant asked about.
+    :param rolling: calls used in ``(at - 24 h, at]`` as the org reported them; ``None`` if unknown.
+    :param limit: the allocation; ``None`` if unknown.
+    :param today: calls of the UTC day of ``at``, as counted nearest to ``at``; ``None`` if unknown.
+    :param yesterday: calls of the UTC day before, counted after its end; ``None`` if unknown.
+    :param window_tail: the part of yesterday that is still inside the window.
+    :param residual: reported minus accounted for, sign kept; ``None`` if unknown. For coverage ``soap``:
+        calls in the window that the daily source does not show.
+    :param coverage: which calls the daily counts hold; ``None`` without any.
+    :param consistent: whether the sources leave room for one another; ``None`` if that cannot be decided.
+    :param findings: everything odd or missing, in words.
+    """
+
+    org_id: str
+    at: datetime
+    rolling: int | None
+    limit: int | None
+    today: int | None
+    yesterday: int | None
+    window_tail: WindowTail
+    residual: Interval | None
+    coverage: Coverage | None
+    consistent: bool | None
+    findings: tuple[Finding, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a small JSON-safe form, with ``None`` for every unknown."""
+        residual = self.residual
+        return {
+            "org_id": self.org_id,
+            "at": iso_utc(self.at),
+            "rolling": self.rolling,
+            "limit": self.limit,
+            "today": self.today,
+            "yesterday": self.yesterday,
+            "window_tail": {
+                "low": self.window_tail.low,
+                "high": self.window_tail.high,
+                "estimate": self.window_tail.estimate,
+            },
+            "residual": {"low": residual and residual.low, "high": residual and residual.high},
+            "coverage": self.coverage and self.coverage.value,
+            "consistent": self.consistent,
+            "findings": [
+                {"code": finding.code, "severity": finding.severity.value, "message": finding.message}
+                for finding in self.findings
+            ],
+        }
+
+
+def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
+    """Put the rolling figure beside the daily counts.
+
+    ``rolling`` is the latest reading, if it is at most five minutes older than ``evidence.at``: an older one
+    speaks of another window. A day without a row counts 0 if the observation nearest to ``at`` has rows of
+    other days and covers the day; an observation without any row proves nothing. For coverage ``all``,
+    ``consistent`` says whether the estimate ``rolling - today`` fits what the daily counts allow; for
+    ``soap``, whose counts are lower bounds, whether the counts are not more than the rolling figure. A
+    contradiction among the pieces, through the curve, is inconsistent in either case.
+
+    :param evidence: what is known; a reading later than ``at`` is not looked at.
+    :param tolerance: calls by which the estimate may miss its bounds, at least 0.
+    :return: the verdict with its figures; unknowns are ``None``.
+    :raises ValueError: if ``tolerance`` is negative or an instant is naive.
+    """
+    if tolerance < 0:
+        raise ValueError(f"A tolerance is a number of calls, at least 0: {tolerance}")
+    pieces = gather(evidence)
+    tail, conflict = _window_tail(pieces)
+    agree = not conflict
+    rolling = None if pieces.reading is None else pieces.reading.used
+    today = None if pieces.today is None else pieces.today.calls
+    figures = Reconciliation(
+        org_id=evidence.org_id,
+        at=evidence.at,
+        rolling=rolling,
+        limit=pieces.limit,
+        today=today,
+        yesterday=pieces.whole_yesterday,
+        window_tail=WindowTail(tail.low, tail.high, None),
+        residual=None,
+        coverage=pieces.coverage,
+        consistent=None if agree else False,
+        findings=(),
+    )
+    if rolling is not None and today is not None:
+        figures = _compare(figures, rolling - today, pieces.gap, tolerance, agree)
+        pieces.findings += explain.comparison(figures, rolling - today, tolerance)
+    if conflict and not explain.told_already(conflict, pieces.findings, pieces.earlier):
+        pieces.findings.append(explain.evidence_conflict(conflict))
+    if rolling is not None and figures.limit is not None and rolling > figures.limit:
+        pieces.findings.append(explain.over_the_limit(rolling, figures.limit))
+    return replace(figures, findings=tuple(pieces.findings))
+
+
+def _compare(
+    figures: Reconciliation, left: int, gap: timedelta, tolerance: int, agree: bool
+) -> Reconciliation:
+    """Fill in estimate, residual and verdict from ``left``, which is ``rolling - today``.
+
+    :param gap: how much later than the reading today was counted; a count from elsewhere in time explains a
+        miss in its direction, which is then undecided.
+    :param agree: whether the curve has room for all pieces.
+    """
+    low, high, yesterday = figures.window_tail.low, figures.window_tail.high, figures.yesterday
+    below = left < -tolerance
+    soap = figures.coverage is Coverage.SOAP
+    above = not soap and yesterday is not None and left > yesterday + tolerance
+    unfair = (below and gap > STALENESS) or (above and -gap > STALENESS)
+    consistent: bool | None = not (below or above)
+    if unfair or (consistent and yesterday is None):
+        consistent = None
+    if soap:
+        estimate = left if high is None else min(left, high)
+        hidden = left - low
+        residual: Interval | None = Interval(min(hidden, 0 if high is None else max(0, left - high)), hidden)
+    else:
+        estimate = left
+        unexplained = left - low if left < low else left - high if high is not None and left > high else 0
+        residual = None if unexplained == 0 and high is None else Interval(unexplained, unexplained)
+    return replace(
+        figures,
+        window_tail=replace(figures.window_tail, estimate=estimate),
+        residual=residual,
+        consistent=consistent if agree else False,
+    )
+
+
+def _window_tail(pieces: Pieces) -> tuple[Interval, tuple[Statement, ...]]:
+    """Return the bounds of the window tail, and the pieces that leave no room for one another.
+
+    Expired calls have been watched to stay counted until the hour is full: what that explains is no
+    contradiction.
+    """
+    chosen = [day for day in (pieces.today, pieces.yesterday) if day is not None]
+    days = tuple(dict.fromkeys([*pieces.totals, *chosen]))
+    lag = timedelta(0)
+    conflict = Curve(_statements(days, pieces.readings, lag)).conflict()
+    if conflict is not None and Curve(_statements(days, pieces.readings, RELEASE_LAG)).conflict() is None:
+        pieces.findings.append(explain.released_late(conflict))
+        lag, conflict = RELEASE_LAG, None
+    curve = Curve(_statements(days, pieces.earlier, lag))
+    if curve.conflict() is not None:
+        curve = Curve(_statements(chosen, (), lag))
+    return _narrow(pieces, Interval(0, pieces.whole_yesterday), curve), conflict or ()
+
+
+def _narrow(pieces: Pieces, from_days: Interval, curve: Curve) -> Interval:
+    """Narrow what the daily counts allow by what the curve allows, unless they contradict.
+
+    The tail is that of the daily source. If the source is blind to some calls, the curve of all calls still
+    limits from above what it can have seen: in the tail, and in the part of yesterday before the window.
+    """
+    if curve.conflict() is not None:
+        return from_days
+    allowed = window_tail(curve, pieces.at)
+    low, yesterday = allowed.low, from_days.high
+    if pieces.coverage is not Coverage.ALL:
+        low = 0
+        before = curve.bounds(day_span(utc_day(pieces.at - WINDOW))[0], pieces.at - WINDOW).high
+        if before is not None and yesterday is not None:
+            low = max(0, yesterday - before)
+    high = (
+        allowed.high
+        if yesterday is None
+        else yesterday
+        if allowed.high is None
+        else min(yesterday, allowed.high)
+    )
+    return from_days if high is not None and low > high else Interval(low, high)
+
+
+def _statements(
+    days: Iterable[DayTotal], readings: Iterable[LimitReading], lag: timedelta
+) -> list[Statement]:
+    return [
+        *(statement for day in days for statement in statements_of_total(day)),
+        *(statement for reading in readings for statement in statements_of_reading(reading, release_lag=lag)),
+    ]
