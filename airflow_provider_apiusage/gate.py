@@ -14,12 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Reservation, Wait
-from airflow_provider_apiusage.quota.policy import Approve, Verdict, decide
-from airflow_provider_apiusage.salesforce.errors import ConcurrencyLimitError, MalformedAnswerError, UnavailableError
+from airflow_provider_apiusage.quota.policy import Approve, Knowledge, Verdict, decide
+from airflow_provider_apiusage.salesforce.errors import (
+    ApiUsageError,
+    ConcurrencyLimitError,
+    MalformedAnswerError,
+    UnavailableError,
+)
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger, Turn
 from airflow_provider_apiusage.store.usage_store import UsageStore
 from airflow_provider_apiusage.usage.curve import Curve
-from airflow_provider_apiusage.usage.model import WINDOW, LimitReading
+from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading
 from airflow_provider_apiusage.usage.window import earliest_expiry, statements_of_reading
 
 PASSING = (UnavailableError, ConcurrencyLimitError, MalformedAnswerError)
@@ -37,7 +42,7 @@ MOST_READINGS = 200
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The gate of one org, as one process sees it.
+    """The gate of one store, as one process sees it.
 
     :param ledger: requests and reservations.
     :param store: readings.
@@ -60,39 +65,103 @@ class Gate:
         :raises ApiUsageError: if the org had to be read and asking again cannot help.
         :raises StoreError: if the store could not be reached.
         """
-        decision, read_now = self._ask(request, may_read=True)
-        if not read_now:
+        decision = self._ask(request, may_read=True)
+        if decision is not None:
             return decision
+        failure: ApiUsageError | None = None
         try:
             self.store.add_readings(self.read())
         except PASSING as failed:
-            if isinstance(decision, Wait):
-                return replace(decision, reason=f"{decision.reason} The org could not be read: {failed}")
-            return decision
-        return self._ask(request, may_read=False)[0]
+            failure = failed
+        decision = self._ask(request, may_read=False)
+        assert decision is not None
+        if failure is not None and not isinstance(decision, Grant):
+            return replace(decision, reason=f"{decision.reason} The org could not be read just now: {failure}")
+        return decision
 
     def withdraw(self, org_id: str, holder: Holder) -> None:
         """Take a waiting request out of the queue; a reservation stays until released or lapsed."""
         with self.ledger.turn(org_id) as turn:
             turn.withdraw(holder, self.clock())
 
-    def _ask(self, request: QuotaRequest, *, may_read: bool) -> tuple[Decision, bool]:
-        """Decide by what is known; return the decision and whether to read the org and ask again.
-
-        While the org is still to be read, nothing is refused or recorded: the figures at hand may be out of date.
-        """
+    def _ask(self, request: QuotaRequest, *, may_read: bool) -> Decision | None:
+        """Decide by what is known; ``None`` asks the caller to read the org first and then ask again."""
         now = self.clock()
         with self.ledger.turn(request.org_id) as turn:
             turn.lapse(now)
             held = turn.join(request, now, waits_until=now + self.poll_interval + GHOST_AFTER)
-            if isinstance(held, Reservation):
-                return Grant(held, "it is held already."), False
+            if held is not None:
+                return Grant(held, "it is held already.")
             queue = turn.queue()
             readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
             verdict = self._verdict(turn, request, queue, readings, now)
-            wants_reading = may_read and self._reading_could_help(request, verdict, readings, now)
-            if wants_reading and turn.claim_poll(now, now + self.poll_interval):
-                return _as_wait(verdict, now), True
-            if wants_reading and isinstance(verdict, Wait):
-                verdict = replace(verdict, until=now + min(SOON, self.poll_interval))
-            return self._enter(turn, request, verdict, now), False
+            if may_read and self._reading_could_help(request, verdict, readings, now):
+                if turn.claim_poll(now, now + self.poll_interval):
+                    return None
+                if not isinstance(verdict, Approve):
+                    # Somebody is reading at this moment: wait for that, whatever the old figures say.
+                    soon = now + min(SOON, self.poll_interval)
+                    verdict = Wait(soon, f"{verdict.reason} A new reading is on its way.", verdict.figures)
+            return _enter(turn, request, verdict, now)
+
+    def _verdict(
+        self,
+        turn: Turn,
+        request: QuotaRequest,
+        queue: Sequence[QuotaRequest],
+        readings: Mapping[str, LimitReading],
+        now: datetime,
+    ) -> Verdict:
+        names = sorted({name for waiting in queue for name in waiting.needs})
+        knowledge = Knowledge(
+            readings=readings,
+            outstanding=turn.outstanding(readings, names, now),
+            now=now,
+            retry_at=now + self.poll_interval,
+            opens_at=lambda name, calls: self._opens_at(turn, readings[name], calls),
+        )
+        mine = next(place for place, waiting in enumerate(queue) if waiting.holder == request.holder)
+        return decide(queue[: mine + 1], knowledge)[mine][1]
+
+    def _reading_could_help(
+        self, request: QuotaRequest, verdict: Verdict, readings: Mapping[str, LimitReading], now: datetime
+    ) -> bool:
+        """Whether new figures could change the verdict, and are not as new as they may be already.
+
+        Not while the window proves that too few calls can have left it; but never longer than ``max_age``, since a limit
+        may be raised and a reservation released.
+        """
+        if isinstance(verdict, Approve) and all(name in readings for name in request.needs):
+            ages = [now - readings[name].received_at for name in request.needs]
+            return max(ages) > request.max_age  # allowed blind: look first
+        ages = [now - readings[name].received_at for name in request.needs if name in readings]
+        if len(ages) < len(request.needs) or max(ages) >= request.max_age:
+            return True
+        if max(ages) < self.poll_interval:
+            return False
+        if isinstance(verdict, Wait) and verdict.opens_at is not None:
+            skew = max(readings[name].skew for name in request.needs)
+            return now + skew >= verdict.opens_at
+        return True
+
+    def _opens_at(self, turn: Turn, latest: LimitReading, calls: int) -> datetime | None:
+        """Return the earliest instant (the org's time) at which ``calls`` can have left the window since ``latest``."""
+        at = latest.observed_at
+        history = turn.readings(latest.name, at - 2 * WINDOW - STALENESS, at)
+        step = -(-len(history) // MOST_READINGS) or 1
+        curve = Curve(s for reading in history[::-step] for s in statements_of_reading(reading))
+        if curve.conflict() is not None:
+            return None
+        return earliest_expiry(curve, at, calls)
+
+
+def _enter(turn: Turn, request: QuotaRequest, verdict: Verdict, now: datetime) -> Decision:
+    """Write the verdict into the ledger, in the transaction that it was made in."""
+    if isinstance(verdict, Approve):
+        turn.record(request, now, "grant", verdict.reason, verdict.figures)
+        return Grant(turn.grant(request, now), verdict.reason, verdict.figures)
+    kind = "wait" if isinstance(verdict, Wait) else "refuse"
+    turn.record(request, now, kind, verdict.reason, verdict.figures)
+    if isinstance(verdict, Refuse):
+        turn.refuse(request, now)
+    return verdict

@@ -86,7 +86,7 @@ class ApiUsageReconcileOperator(BaseOperator):
                 f"{at or 'now'}: run an ApiUsageSnapshotOperator first, or set fresh=True."
             )
         reconciliation = reconcile(evidence, tolerance=self.tolerance)
-        hook.store.add_reconciliation(reconciliation)
+        hook.store.add_reconciliation(reconciliation.as_dict(), reconciliation.at)
         self.log.info("\n%s", as_table(reconciliation))
         result = {**reconciliation.as_dict(), "api_calls": hook.api_calls}
         announce(context, "reconciliation", org_id, {k: result[k] for k in ("at", "rolling", "consistent")})

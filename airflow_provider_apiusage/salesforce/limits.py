@@ -27,7 +27,8 @@ RENAMED = {"DailyBulkApiRequests": "DailyBulkApiBatches"}
 
 _COUNT = r"[0-9]{1,18}"
 _KNOWN = r"(?:api-usage|per-app-api-usage|api-bursts)"
-_SEGMENT = re.compile(rf"\s*(?P<key>{_KNOWN})\s*=\s*(?P<first>{_COUNT})\s*/\s*(?P<second>{_COUNT})\s*", re.I)
+_PAIR = rf"(?P<first>{_COUNT})\s*/\s*(?P<second>{_COUNT})"
+_SEGMENT = re.compile(rf"\s*(?P<key>{_KNOWN})\s*=\s*{_PAIR}\s*", re.I)
 _KNOWN_KEY = re.compile(rf"\s*{_KNOWN}\b", re.I)
 _REST = re.compile(r"[^;,]*")
 # A name may hold any of `;=()`: it ends at the first parenthesis that a further segment or the end follows.
@@ -166,9 +167,7 @@ def readings_from_limits(
     :raises ValueError: if the body is not a JSON object.
     """
     if not isinstance(body, Mapping):
-        raise ValueError(
-            f"A JSON object of limits was expected, not {type(body).__name__}: {str(body)[:200]}"
-        )
+        raise ValueError(f"A JSON object of limits was expected, not {type(body).__name__}: {str(body)[:200]}")
     readings: list[LimitReading] = []
     findings: list[Finding] = []
     for reported, entry in body.items():
@@ -180,8 +179,7 @@ def readings_from_limits(
                 Finding(
                     "limit-renamed",
                     Severity.INFO,
-                    f"{reported} is kept under its present name, {name}: the API version asked for is 48 or "
-                    "older.",
+                    f"{reported} is kept under its present name, {name}: the API version asked for is 48 or older.",
                     {"reported": reported, "name": name},
                 )
             )
@@ -236,7 +234,7 @@ def _figures(name: str, scope: str, pair: Mapping[str, Any]) -> tuple[int | None
 
 
 def _whole(value: Any) -> int | None:
-    """Return a JSON number that is whole, however written; ``None`` for anything else (a boolean is no number)."""
+    """Return a JSON number that is whole, however written, else ``None``; a boolean is no number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     return int(value) if isinstance(value, float) and value.is_integer() else None
@@ -274,8 +272,7 @@ def _about_api_requests(readings: list[LimitReading]) -> list[Finding]:
             Finding(
                 "limit-zero",
                 Severity.WARNING,
-                f"The org's allocation of {API_REQUESTS} is 0: its edition has no API access, or the add-on "
-                "ended.",
+                f"The org's allocation of {API_REQUESTS} is 0: its edition has no API access, or the add-on ended.",
                 {"name": API_REQUESTS},
             )
         ]

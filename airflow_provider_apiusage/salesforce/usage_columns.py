@@ -12,15 +12,18 @@ from airflow_provider_apiusage.usage.model import Coverage, DailyCount, Finding,
 from airflow_provider_apiusage.usage.window import utc_day
 
 OLDEST_DAY = timedelta(days=8)
-"""How long before the report was read a day can lie: seven days, and one for an org ahead of or behind UTC."""
+"""How long before the report was read a day can lie: seven days, and one for an org not in UTC."""
 
 _LABELS = {
-    "date": "date day datum tag fecha día dia data giorno jour dag dato dátum дата tarih päivä 日付 日 日期 날짜",
-    "user": "user username benutzer benutzername usuario usuário utilisateur utente gebruiker användare bruger "
-    "bruker käyttäjä kullanıcı пользователь użytkownik ユーザー ユーザ ユーザー名 ユーザ名 用户 用户名 使用者 사용자",
-    "count": "calls call requests request count aufrufe aufruf anfragen anforderungen llamadas solicitudes appels "
-    "requêtes demandes chamadas solicitações chiamate richieste aanroepen anrop kald kall вызовы запросы "
-    "çağrılar コール数 コール 呼び出し数 呼び出し 要求数 调用 调用次数 请求数 呼叫 호출 호출수 요청",
+    "date": """date day datum tag fecha día dia data giorno jour dag dato dátum дата tarih päivä
+        日付 日 日期 날짜""",
+    "user": """user username benutzer benutzername usuario usuário utilisateur utente gebruiker användare
+        bruger bruker käyttäjä kullanıcı пользователь użytkownik ユーザー ユーザ ユーザー名 ユーザ名
+        用户 用户名 使用者 사용자""",
+    "count": """calls call requests request count aufrufe aufruf anfragen anforderungen llamadas solicitudes
+        appels requêtes demandes chamadas solicitações chiamate richieste aanroepen anrop kald kall вызовы
+        запросы çağrılar コール数 コール 呼び出し数 呼び出し 要求数 调用 调用次数 请求数 呼叫
+        호출 호출수 요청""",
 }
 _HINTS = {role: frozenset(words.split()) for role, words in _LABELS.items()}
 """Words in labels, in the languages of common exports; a hint only, used where types leave a choice."""
@@ -43,11 +46,7 @@ class Column:
     kind: Kind
 
     def __str__(self) -> str:
-        return (
-            f"{self.label!r} ({self.kind.value})"
-            if self.label == self.name
-            else f"{self.label!r} ({self.name})"
-        )
+        return f"{self.label!r} ({self.kind.value})" if self.label == self.name else f"{self.label!r} ({self.name})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def choose(
     for role, named, kind in (
         ("date", date_column, Kind.DATE),
         ("count", count_column, Kind.NUMBER),
-        ("user", user_column, Kind.TEXT),
+        ("user", user_column, None),
     ):
         if named:
             wanted = named.strip().casefold()
@@ -97,7 +96,10 @@ def choose(
             if not fitting:
                 return _finding("column-not-found", f"There is no column {named!r}", role, columns)
         else:
-            fitting = [i for i, c in enumerate(columns) if c.kind is kind and i not in chosen.values()]
+            # Names of users may look like numbers or days, so only the label tells them.
+            fitting = [
+                i for i, c in enumerate(columns) if (role == "user" or c.kind is kind) and i not in chosen.values()
+            ]
             hinted = [i for i in fitting if _hinted(role, columns[i].label)]
             if role == "user":
                 exact = [i for i in hinted if columns[i].label.casefold() in _HINTS[role]]
@@ -113,6 +115,11 @@ def choose(
     assert day is not None
     assert calls is not None
     return Choice(day, calls, chosen["user"])
+
+
+def kind_by_label(label: str) -> Kind:
+    """Return what a column most likely holds, for one without any cell to tell it."""
+    return Kind.DATE if _hinted("date", label) else Kind.NUMBER if _hinted("count", label) else Kind.TEXT
 
 
 def _hinted(role: str, label: str) -> bool:

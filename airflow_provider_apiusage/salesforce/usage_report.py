@@ -59,38 +59,32 @@ def daily_usage_from_report(
     :raises ValueError: if the body is not a JSON object.
     """
     if not isinstance(body, Mapping):
-        raise ValueError(
-            f"A JSON object was expected of a report run, not {type(body).__name__}: {str(body)[:200]}"
-        )
+        raise ValueError(f"A JSON object was expected of a report run, not {type(body).__name__}: {str(body)[:200]}")
     problem = _unusable(body)
     if problem is not None:
         return problem
-    tables = [_table(body, details=details) for details in (True, False)]
-    table = next((t for t in tables if any(c.kind is Kind.NUMBER for c in t.columns) and t.rows), None)
     findings = _about_completeness(body)
-    if table is None:
-        if any(t.rows for t in tables):
-            table = tables[0] if tables[0].rows else tables[1]
-        else:
-            return DailyUsage((), (*findings, _empty()))
-    choice = choose(table.columns, date_column, user_column, count_column)
+    tables = [table for table in (_table(body, details=True), _table(body, details=False)) if table.rows]
+    if not tables:
+        return _without_rows(body, findings)
+    choices = [choose(table.columns, date_column, user_column, count_column) for table in tables]
+    fitting = ((t, c) for t, c in zip(tables, choices, strict=True) if not isinstance(c, Finding))
+    table, choice = next(fitting, (tables[0], choices[0]))
     if isinstance(choice, Finding):
         return DailyUsage((), (*findings, choice))
     grouped_by = table.granularity.get(choice.date)
     if grouped_by is not None:
         return refused(
             "report-not-by-day",
-            f"The report groups {table.columns[choice.date].label!r} by {grouped_by.lower()}; group it by "
-            "day.",
+            f"The report groups {table.columns[choice.date].label!r} by {grouped_by.lower()}; group it by day.",
             granularity=grouped_by,
         )
     collector = Collector()
     for where, row in table.rows:
-        calls = _calls(row[choice.count])
-        user = None if choice.user is None or row[choice.user] is None else str(row[choice.user])
-        if calls is None and table.aggregated:
+        if table.aggregated and row[choice.count] is None:
             continue  # a combination of groups without rows
-        collector.add(where, _day(row[choice.date]), user, calls)
+        user = None if choice.user is None or row[choice.user] is None else str(row[choice.user])
+        collector.add(where, _day(row[choice.date]), user, _calls(row[choice.count]))
     total, read = table.totals.get(table.columns[choice.count].name), sum(collector.calls.values())
     if total is not None and total != read and not (collector.without_day or collector.without_calls):
         return refused(
@@ -100,9 +94,7 @@ def daily_usage_from_report(
             read=read,
             total=total,
         )
-    return collector.usage(
-        findings, org_id=org_id, observed_at=observed_at, coverage=coverage, source="report"
-    )
+    return collector.usage(findings, org_id=org_id, observed_at=observed_at, coverage=coverage, source="report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +115,15 @@ class _Table:
 
 def _table(body: Mapping[str, Any], *, details: bool) -> _Table:
     metadata, extended = _object(body, "reportMetadata"), _object(body, "reportExtendedMetadata")
-    groups = [*_list(metadata, "groupingsDown"), *_list(metadata, "groupingsAcross")]
-    depth_down = len(_list(metadata, "groupingsDown"))
+    groups = [*_objects(metadata, "groupingsDown"), *_objects(metadata, "groupingsAcross")]
+    depth_down = len(_objects(metadata, "groupingsDown"))
     aggregates = [str(name) for name in _list(metadata, "aggregates")]
     names = [str(name) for name in _list(metadata, "detailColumns")] if details else aggregates
     facts = _object(body, "factMap")
     rows = []
-    for down, down_values in _leaves(_list(_object(body, "groupingsDown"), "groupings"), depth_down):
+    for down, down_values in _leaves(_objects(_object(body, "groupingsDown"), "groupings"), depth_down):
         for across, values in _leaves(
-            _list(_object(body, "groupingsAcross"), "groupings"), len(groups) - depth_down
+            _objects(_object(body, "groupingsAcross"), "groupings"), len(groups) - depth_down
         ):
             key = f"{down}!{across}"
             fact = _object(facts, key)
@@ -189,13 +181,13 @@ def _column(name: str, info: Mapping[str, Any], values: Sequence[Any], aggregate
     return Column(name, str(info.get("label") or name), kind or Kind.TEXT)
 
 
-def _leaves(groups: Sequence[Any], depth: int) -> Iterator[tuple[str, list[Any]]]:
+def _leaves(groups: Sequence[Mapping[str, Any]], depth: int) -> Iterator[tuple[str, list[Any]]]:
     """Yield the path and the values of every innermost group; ``T`` if the report does not group this way."""
     if depth == 0:
         yield "T", []
         return
     for group in groups:
-        children = _list(group, "groupings")
+        children = _objects(group, "groupings")
         if children and depth > 1:
             for key, values in _leaves(children, depth - 1):
                 yield key, [_value(group), *values]
@@ -207,9 +199,7 @@ def _unusable(body: Mapping[str, Any]) -> DailyUsage | None:
     """Refuse what is unfinished, truncated or of a format that is not read."""
     status = _object(body, "attributes").get("status")
     if status is not None and status != "Success":
-        return refused(
-            "report-not-finished", f"The report run is {status!r}, so it has no result yet.", status=status
-        )
+        return refused("report-not-finished", f"The report run is {status!r}, so it has no result yet.", status=status)
     metadata = _object(body, "reportMetadata")
     limited = body.get("hasExceededTabularRowLimit") or metadata.get("hasExceededTabularRowLimit")
     if body.get("allData") is False or limited:
@@ -235,13 +225,19 @@ def _about_completeness(body: Mapping[str, Any]) -> list[Finding]:
     return [Finding("report-completeness-unknown", Severity.WARNING, message)]
 
 
-def _empty() -> Finding:
-    return Finding(
-        "report-empty",
-        Severity.WARNING,
-        "The report has no rows, which does not mean that there were no calls: the user may not see those "
-        "of others (Manage All Users and Modify All Data), or its filter leaves none.",
+def _without_rows(body: Mapping[str, Any], findings: Sequence[Finding]) -> DailyUsage:
+    """Explain a report without rows: one whose rows are hidden, or one that found nothing."""
+    if any(_calls(_value(cell)) for cell in _list(_object(_object(body, "factMap"), "T!T"), "aggregates")):
+        return refused(
+            "report-without-days",
+            "The report shows totals but neither rows nor groups, so nothing tells the days. Run it with "
+            "details, or group it by day.",
+        )
+    message = (
+        "The report has no rows, which does not mean that there were no calls: the user may not see those of "
+        "others (Manage All Users and Modify All Data), or its filter leaves none."
     )
+    return DailyUsage((), (*findings, Finding("report-empty", Severity.WARNING, message)))
 
 
 def _day(value: Any) -> date | None:
@@ -258,7 +254,7 @@ def _day(value: Any) -> date | None:
 
 
 def _calls(value: Any) -> int | None:
-    """Return a whole number, however written (``20000.0``, ``{"amount": 20000}``); ``None`` for anything else."""
+    """Return a whole number, however written (``20000.0``, ``{"amount": 20000}``), else ``None``."""
     if isinstance(value, Mapping):
         value = value.get("amount")
     if isinstance(value, float) and value.is_integer():
@@ -278,3 +274,7 @@ def _object(parent: Any, key: str) -> Mapping[str, Any]:
 def _list(parent: Any, key: str) -> list[Any]:
     found = parent.get(key) if isinstance(parent, Mapping) else None
     return found if isinstance(found, list) else []
+
+
+def _objects(parent: Any, key: str) -> list[Mapping[str, Any]]:
+    return [item for item in _list(parent, key) if isinstance(item, Mapping)]

@@ -51,14 +51,12 @@ class LogFile:
 
     def has(self, index: int) -> bool:
         """Whether the row with this running number within its period is in the file."""
-        if self.part == "all":
-            return True
-        late = int((index + 1) * (1 - self.share)) > int(index * (1 - self.share))
-        return late == (self.part == "late")
+        return self.count(index, 1) == 1
 
     def count(self, index: int, calls: int) -> int:
         """Return how many of ``calls`` rows, the first numbered ``index``, are in the file."""
-        late = int((index + calls) * (1 - self.share)) - int(index * (1 - self.share))
+        thousandths = round((1 - self.share) * 1_000)
+        late = (index + calls) * thousandths // 1_000 - index * thousandths // 1_000
         return {"all": calls, "first": calls - late, "late": late}[self.part]
 
 

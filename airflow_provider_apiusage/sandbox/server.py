@@ -20,7 +20,7 @@ from airflow_provider_apiusage.sandbox.connections import connections
 from airflow_provider_apiusage.sandbox.control import Control, control_app
 from airflow_provider_apiusage.sandbox.http import Answer, Request
 from airflow_provider_apiusage.sandbox.org import Outcome, SandboxOrg
-from airflow_provider_apiusage.sandbox.proxy import start_proxy
+from airflow_provider_apiusage.sandbox.proxy import ConnectProxy
 
 _MAXIMUM_BODY = 160 * 1024 * 1024
 _START_SECONDS = 30
@@ -138,17 +138,17 @@ class SandboxServer:
         for application in (app, control_app(Control(self.org, self.connections))):
             runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
             await runner.setup()
-            stack.push_async_callback(runner.cleanup)
+            stack.push_async_callback(_close, runner)
             runners.append(runner)
         port, control_port, proxy_port = self._ports
         await web.TCPSite(runners[0], "127.0.0.1", port, ssl_context=context).start()
         await web.TCPSite(runners[1], "127.0.0.1", control_port).start()
         org_port = runners[0].addresses[0][1]
-        proxy = await start_proxy(proxy_port, org_port)
-        stack.callback(proxy.close)
+        proxy = ConnectProxy(org_port)
+        stack.push_async_callback(proxy.stop)
         self.url = f"https://localhost:{org_port}"
         self.control_url = f"http://127.0.0.1:{runners[1].addresses[0][1]}"
-        self.proxy_url = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        self.proxy_url = f"http://127.0.0.1:{await proxy.start(proxy_port)}"
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         plain = Request(
@@ -202,6 +202,17 @@ class SandboxServer:
     def _headers(self, answer: Answer) -> dict[str, str]:
         date = format_datetime(self.org.clock.now().replace(microsecond=0), usegmt=True)
         return {"Content-Type": answer.content_type, "Date": date, "Server": "sandbox-org", **answer.headers}
+
+
+async def _close(runner: web.AppRunner) -> None:
+    """Stop serving; cut the connections that clients keep open, whose TLS would wait for their farewell."""
+    server = runner.server
+    transports = [handler.transport for handler in server.connections] if server else []
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)
 
 
 def airflow_connection(server: SandboxServer, flow: str = "access_token") -> str:

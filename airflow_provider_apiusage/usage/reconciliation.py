@@ -160,9 +160,7 @@ def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
     return replace(figures, findings=tuple(pieces.findings))
 
 
-def _compare(
-    figures: Reconciliation, left: int, gap: timedelta, tolerance: int, agree: bool
-) -> Reconciliation:
+def _compare(figures: Reconciliation, left: int, gap: timedelta, tolerance: int, agree: bool) -> Reconciliation:
     """Fill in estimate, residual and verdict from ``left``, which is ``rolling - today``.
 
     :param gap: how much later than the reading today was counted; a count from elsewhere in time explains a
@@ -227,19 +225,11 @@ def _narrow(pieces: Pieces, from_days: Interval, curve: Curve) -> Interval:
         before = curve.bounds(day_span(utc_day(pieces.at - WINDOW))[0], pieces.at - WINDOW).high
         if before is not None and yesterday is not None:
             low = max(0, yesterday - before)
-    high = (
-        allowed.high
-        if yesterday is None
-        else yesterday
-        if allowed.high is None
-        else min(yesterday, allowed.high)
-    )
+    high = allowed.high if yesterday is None else yesterday if allowed.high is None else min(yesterday, allowed.high)
     return from_days if high is not None and low > high else Interval(low, high)
 
 
-def _statements(
-    days: Iterable[DayTotal], readings: Iterable[LimitReading], lag: timedelta
-) -> list[Statement]:
+def _statements(days: Iterable[DayTotal], readings: Iterable[LimitReading], lag: timedelta) -> list[Statement]:
     return [
         *(statement for day in days for statement in statements_of_total(day)),
         *(statement for reading in readings for statement in statements_of_reading(reading, release_lag=lag)),

@@ -80,11 +80,7 @@ def _no_reading(at: datetime, known: Sequence[LimitReading]) -> Finding:
             f"{iso_utc(latest.observed_at)}, or take a snapshot first ({_SNAPSHOT}).",
             {"used": latest.used, "observed_at": iso_utc(latest.observed_at), "minutes": minutes},
         )
-    exhausted = (
-        " All that is known is that the org refused a call because the allowance was used up."
-        if known
-        else ""
-    )
+    exhausted = " All that is known is that the org refused a call because the allowance was used up." if known else ""
     return Finding(
         "reading-missing",
         Severity.WARNING,
@@ -94,9 +90,7 @@ def _no_reading(at: datetime, known: Sequence[LimitReading]) -> Finding:
     )
 
 
-def days(
-    day: date, today: DayTotal | None, yesterday: DayTotal | None, totals: Sequence[DayTotal]
-) -> list[Finding]:
+def days(day: date, today: DayTotal | None, yesterday: DayTotal | None, totals: Sequence[DayTotal]) -> list[Finding]:
     """Explain daily counts that are missing, unfinished, without rows or of different coverage.
 
     :param day: the UTC day of the instant asked about.
@@ -207,9 +201,7 @@ def evidence_conflict(conflict: Sequence[Statement]) -> Finding:
     )
 
 
-def told_already(
-    conflict: Sequence[Statement], findings: Iterable[Finding], earlier: Iterable[LimitReading]
-) -> bool:
+def told_already(conflict: Sequence[Statement], findings: Iterable[Finding], earlier: Iterable[LimitReading]) -> bool:
     """Return whether a finding has explained the conflict already: one without any earlier reading."""
     others = {statement.source for reading in earlier for statement in statements_of_reading(reading)}
     return not others & {statement.source for statement in conflict} and any(

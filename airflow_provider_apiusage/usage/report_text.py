@@ -23,7 +23,7 @@ def as_table(reconciliation: Reconciliation) -> str:
     """Return a reconciliation as plain text for a person.
 
     :param reconciliation: any; every unknown is put in words.
-    :return: lines without a trailing newline: the window, the two days, the sum, the verdict and the findings.
+    :return: lines without a trailing newline: window, days, verdict, sum and findings.
     """
     today = utc_day(reconciliation.at)
     yesterday = today - timedelta(days=1)
@@ -93,8 +93,7 @@ def _sum(reconciliation: Reconciliation, today: date, yesterday: date) -> str:
     tail = reconciliation.window_tail.estimate
     of = "" if reconciliation.yesterday is None else f" (of {reconciliation.yesterday:,})"
     line = (
-        f"{_weekday(today)} {_calls(reconciliation.today)}"
-        f" + some calls from {_weekday(yesterday)} {_calls(tail)}{of}"
+        f"{_weekday(today)} {_calls(reconciliation.today)} + some calls from {_weekday(yesterday)} {_calls(tail)}{of}"
     )
     if reconciliation.rolling is not None and reconciliation.today is not None and tail is not None:
         missing = reconciliation.rolling - reconciliation.today - tail

@@ -145,14 +145,10 @@ def statements_of_total(total: DayTotal, staleness: timedelta = STALENESS) -> tu
         return (Statement(start, end, total.calls, None, source),)
     if counted_by == end:
         return (Statement(start, end, total.calls, total.calls, source),)
-    return Statement(start, end, total.calls, None, source), Statement(
-        start, counted_by, 0, total.calls, source
-    )
+    return Statement(start, end, total.calls, None, source), Statement(start, counted_by, 0, total.calls, source)
 
 
-def statements_of_daily_counts(
-    counts: Iterable[DailyCount], staleness: timedelta = STALENESS
-) -> tuple[Statement, ...]:
+def statements_of_daily_counts(counts: Iterable[DailyCount], staleness: timedelta = STALENESS) -> tuple[Statement, ...]:
     """Say what daily counts prove about the curve; see :func:`statements_of_total`.
 
     :param counts: of any days and observations; users are added up.
@@ -224,9 +220,7 @@ def latest_expiry(curve: Curve, at: datetime, calls: int) -> datetime | None:
     # The lower bound at an instant is the one at the knot before it, so it steps up at a knot.
     first = bisect_right(curve.knots, start)
     last = bisect_right(curve.knots, at)
-    step = bisect_left(
-        range(first, last), True, key=lambda index: curve.bounds(start, curve.knots[index]).low >= calls
-    )
+    step = bisect_left(range(first, last), True, key=lambda index: curve.bounds(start, curve.knots[index]).low >= calls)
     return at + WINDOW if first + step == last else curve.knots[first + step] + WINDOW
 
 

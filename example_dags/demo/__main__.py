@@ -67,9 +67,9 @@ def main() -> int:
     say("Done. The same on your own org:")
     print(  # noqa: T201
         "  pip install airflow-provider-apiusage\n"
-        "  airflow connections add salesforce_default --conn-json '{\"conn_type\": \"salesforce\", \"extra\": {...}}'"
+        '  airflow connections add salesforce_default --conn-json \'{"conn_type": "salesforce", "extra": {...}}\''
         "   # docs/connections.md\n"
-        "  cp example_dags/api_usage_snapshot.py example_dags/gated_bulk_load.py \"$AIRFLOW_HOME/dags/\""
+        '  cp example_dags/api_usage_snapshot.py example_dags/gated_bulk_load.py "$AIRFLOW_HOME/dags/"'
     )
     return 0
 

@@ -29,9 +29,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 def test_dag_facing_modules_import_nothing_heavy() -> None:
     """What DAG files import brings in nothing heavy beyond what ``airflow.sdk`` has loaded already."""
-    probe = subprocess.run(
-        [sys.executable, "-c", PROBE, *DAG_FACING], capture_output=True, text=True, check=True
-    )
+    probe = subprocess.run([sys.executable, "-c", PROBE, *DAG_FACING], capture_output=True, text=True, check=True)
     brought = json.loads(probe.stdout.splitlines()[-1])
 
     assert "airflow_provider_apiusage.sensors.quota" in brought

@@ -44,9 +44,7 @@ RECEIVED_AT = OBSERVED_AT + timedelta(milliseconds=400)
             LimitInfo(141_002, 140_000, bursts=(1, 750)),
             id="bursts-and-more-than-the-limit",
         ),
-        pytest.param(
-            "api-bursts=1/750; api-usage=7/100", LimitInfo(7, 100, bursts=(1, 750)), id="bursts-first"
-        ),
+        pytest.param("api-bursts=1/750; api-usage=7/100", LimitInfo(7, 100, bursts=(1, 750)), id="bursts-first"),
         pytest.param(
             "api-usage=5/100;per-app-api-usage=2/10(appName=A; B (x)=y)",
             LimitInfo(5, 100, (AppUsage("A; B (x)=y", 2, 10),)),
@@ -64,9 +62,7 @@ RECEIVED_AT = OBSERVED_AT + timedelta(milliseconds=400)
         ),
         pytest.param("API-Usage = 3 / 100 ;", LimitInfo(3, 100), id="spaces-and-capitals"),
         pytest.param("api-usage=3/100; something-new=4", LimitInfo(3, 100), id="unknown-part"),
-        pytest.param(
-            "api-usage=3/100, api-bursts=0/5", LimitInfo(3, 100, bursts=(0, 5)), id="folded-headers"
-        ),
+        pytest.param("api-usage=3/100, api-bursts=0/5", LimitInfo(3, 100, bursts=(0, 5)), id="folded-headers"),
         pytest.param("", LimitInfo(), id="empty"),
         pytest.param(None, LimitInfo(), id="absent"),
         pytest.param("api-usage=x/100", LimitInfo(malformed=True), id="no-number"),
@@ -75,9 +71,7 @@ RECEIVED_AT = OBSERVED_AT + timedelta(milliseconds=400)
         pytest.param("api-usage=1.5/100", LimitInfo(malformed=True), id="fraction"),
         pytest.param("api-usage=", LimitInfo(malformed=True), id="cut-off"),
         pytest.param("api-usage=1/" + "9" * 30, LimitInfo(malformed=True), id="absurdly-large"),
-        pytest.param(
-            "api-usage=x/100; api-bursts=1/750", LimitInfo(bursts=(1, 750), malformed=True), id="partly"
-        ),
+        pytest.param("api-usage=x/100; api-bursts=1/750", LimitInfo(bursts=(1, 750), malformed=True), id="partly"),
         pytest.param(
             "api-usage=5/100; per-app-api-usage=2/10(appName=never closed",
             LimitInfo(5, 100, malformed=True),
@@ -108,9 +102,7 @@ def test_what_is_rendered_is_read_back(
     parts += [f"per-app-api-usage={n}/{quota}(appName={name})" for name, n, quota in apps]
     parts += [f"api-bursts={bursts[0]}/{bursts[1]}"] if bursts else []
 
-    assert parse_limit_info("; ".join(parts)) == LimitInfo(
-        used, limit, tuple(AppUsage(*app) for app in apps), bursts
-    )
+    assert parse_limit_info("; ".join(parts)) == LimitInfo(used, limit, tuple(AppUsage(*app) for app in apps), bursts)
 
 
 @given(st.text(alphabet="api-usgebrt=/0123456789;, ()NmP", max_size=60) | st.text())
@@ -171,9 +163,7 @@ def read(
     body: Any,
 ) -> tuple[dict[tuple[str, str], tuple[int | None, int | None, int | None]], tuple[Finding, ...]]:
     """Return (limit, remaining, used) by (name, scope), and the findings."""
-    readings, findings = readings_from_limits(
-        body, org_id=ORG, observed_at=OBSERVED_AT, received_at=RECEIVED_AT
-    )
+    readings, findings = readings_from_limits(body, org_id=ORG, observed_at=OBSERVED_AT, received_at=RECEIVED_AT)
     return {(r.name, r.scope): (r.limit, r.remaining, r.used) for r in readings}, findings
 
 
@@ -255,7 +245,7 @@ def test_an_allowance_of_none_is_told() -> None:
 
 @pytest.mark.parametrize("value", ["15000", True, 1.5, None, [1], {"Max": 1}, float("inf")])
 def test_what_is_no_whole_number_is_unknown(value: Any) -> None:
-    """Text, booleans, fractions and gaps become an unknown with a finding, whichever of the two they replace."""
+    """Text, booleans, fractions and gaps become an unknown with a finding, in either place."""
     figures, findings = read({"DailyApiRequests": {"Max": 15_000, "Remaining": value}})
     assert figures["DailyApiRequests", ""] == (15_000, None, None)
     assert codes(findings) == ["limit-malformed"]
@@ -285,9 +275,7 @@ def test_impossible_pairs_leave_used_unknown(pair: dict[str, int]) -> None:
 
 def test_an_entry_that_is_no_object_is_told_and_left_out() -> None:
     """A limit that is not a pair makes a finding and no reading; extra keys of a pair are ignored."""
-    figures, findings = read(
-        {"DailyApiRequests": {"Max": 9, "Remaining": 9, "Note": "x"}, "HourlyODataCallout": 3}
-    )
+    figures, findings = read({"DailyApiRequests": {"Max": 9, "Remaining": 9, "Note": "x"}, "HourlyODataCallout": 3})
 
     assert list(figures) == [("DailyApiRequests", "")]
     assert codes(findings) == ["limit-malformed"]

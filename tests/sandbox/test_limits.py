@@ -113,7 +113,9 @@ def test_the_header_has_every_documented_form(client: Any, variant: str, expecte
 def test_the_header_can_be_missing_on_errors_and_bulk(client: Any) -> None:
     """Where the documentation is silent, the header can be switched."""
     assert HEADER in client.get("nothing").headers
-    client.org.change({"limit_header_on_errors": False, "limit_header_on_bulk_1": True, "limit_header_on_bulk_2": False})
+    client.org.change(
+        {"limit_header_on_errors": False, "limit_header_on_bulk_1": True, "limit_header_on_bulk_2": False}
+    )
     job = {"object": "Account", "operation": "insert", "contentType": "JSON"}
     bulk_1 = client.post("/services/async/59.0/job", job, headers={"X-SFDC-Session": client.token})
 

@@ -168,12 +168,20 @@ def test_calls_in_no_time_are_a_conflict() -> None:
         pytest.param(datetime(2026, 10, 7), instant(0), 0, None, id="naive"),  # noqa: DTZ001 - what is tested
     ],
 )
-def test_a_statement_without_sense_is_refused(
-    start: datetime, end: datetime, low: int, high: int | None
-) -> None:
+def test_a_statement_without_sense_is_refused(start: datetime, end: datetime, low: int, high: int | None) -> None:
     """Spans that run backwards, impossible numbers and naive instants do not become statements."""
     with pytest.raises(ValueError, match=r"span|count|time zone"):
         Statement(start, end, low, high, "nonsense")
+
+
+def test_bounds_do_not_depend_on_what_was_asked_before() -> None:
+    """Asking about more starts than are remembered, and then again, gives the same bounds."""
+    curve = Curve([said(hour, hour + 2, hour % 3, hour % 3 + 2) for hour in range(50)])
+
+    def ask() -> list[Interval]:
+        return [curve.bounds(instant(hour), instant(hour + 7)) for hour in range(45)]
+
+    assert ask() == ask()
 
 
 def test_bounds_of_a_backward_span_are_refused() -> None:
@@ -195,8 +203,7 @@ def test_a_few_thousand_statements_are_exact_and_quick() -> None:
         for minute in range(1440, 2880)
     ]
     statements += [
-        said(hour, hour + 1, *(2 * (minutes[60 * hour + 60] - minutes[60 * hour],)), "hour")
-        for hour in range(48)
+        said(hour, hour + 1, *(2 * (minutes[60 * hour + 60] - minutes[60 * hour],)), "hour") for hour in range(48)
     ]
     curve = Curve(statements)
 

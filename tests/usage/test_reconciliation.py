@@ -39,9 +39,7 @@ def evidence(
 ) -> Evidence:
     """Return evidence at ``AT``; ``None`` leaves a piece out."""
     days = [(TODAY, today), (YESTERDAY, yesterday)]
-    counts += tuple(
-        counted(day, n, coverage=coverage, observed_at=observed_at) for day, n in days if n is not None
-    )
+    counts += tuple(counted(day, n, coverage=coverage, observed_at=observed_at) for day, n in days if n is not None)
     return Evidence(ORG, AT, earlier + (() if used is None else (reading(used),)), counts)
 
 
@@ -136,9 +134,7 @@ def test_no_reading_is_not_zero_calls() -> None:
 def test_no_today_is_not_zero_calls() -> None:
     """Counts read before today began say nothing about it, so nothing can be subtracted."""
     evening = AT - 16 * 60 * MINUTE
-    result = reconcile(
-        evidence(today=None, yesterday=None, counts=(counted(YESTERDAY, 7, observed_at=evening),))
-    )
+    result = reconcile(evidence(today=None, yesterday=None, counts=(counted(YESTERDAY, 7, observed_at=evening),)))
 
     assert (result.today, result.residual, result.consistent) == (None, None, None)
     assert result.window_tail == WindowTail(0, None, None)
@@ -216,9 +212,7 @@ def test_a_mix_of_coverages_is_a_lower_bound() -> None:
         pytest.param(25_000, -20, True, id="fits"),
     ],
 )
-def test_counts_read_at_another_time_decide_only_what_they_can(
-    used: int, gap: int, consistent: bool | None
-) -> None:
+def test_counts_read_at_another_time_decide_only_what_they_can(used: int, gap: int, consistent: bool | None) -> None:
     """A miss that calls between the two readings explain is undecided; one that they worsen is not."""
     result = reconcile(evidence(used, observed_at=AT + gap * MINUTE))
 
@@ -349,9 +343,9 @@ def test_the_dictionary_is_small_and_json_safe() -> None:
             {
                 "code": "soap-only-report",
                 "severity": "info",
-                "message": "At least 15,000 and at most 35,000 of the 50,000 rolling calls are not in the report: "
-                "REST and Bulk calls, which it is documented to leave out. If your report counts every call, say "
-                "`coverage: all`.",
+                "message": "At least 15,000 and at most 35,000 of the 50,000 rolling calls are not in the "
+                "report: REST and Bulk calls, which it is documented to leave out. If your report counts every "
+                "call, say `coverage: all`.",
             }
         ],
     }
@@ -378,9 +372,7 @@ def test_a_true_history_is_never_inconsistent(data: st.DataObject) -> None:
         Evidence(
             ORG,
             AT,
-            tuple(
-                reading(used(at), at) for at in sorted([AT, *(AT + offset * MINUTE for offset in offsets)])
-            ),
+            tuple(reading(used(at), at) for at in sorted([AT, *(AT + offset * MINUTE for offset in offsets)])),
             tuple(counted(day, n, coverage=coverage) for day, n in days.items()),
         )
     )

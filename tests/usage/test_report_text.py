@@ -29,8 +29,7 @@ def test_the_example_reads_like_the_article() -> None:
         "  Daily counts cover           every call that counts against the allowance",
         "  Verdict                      consistent",
         "",
-        "  Wednesday 15,000 + some calls from Tuesday 10,000 (of 20,000) = 25,000"
-        " (API requests, last 24 hours)",
+        "  Wednesday 15,000 + some calls from Tuesday 10,000 (of 20,000) = 25,000 (API requests, last 24 hours)",
     ]
 
 

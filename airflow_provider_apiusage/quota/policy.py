@@ -1,0 +1,189 @@
+"""The gate's policy: first come, first served; all of a request or nothing; never more than the headroom.
+
+``headroom = remaining - reserve - outstanding``, for each limit that a request names. Pure: what is known comes in, a
+verdict with its arithmetic goes out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_provider_apiusage.quota.model import LimitFigures, OnUnknown, QuotaRequest, Refuse, Wait
+from airflow_provider_apiusage.usage.model import LimitReading, ReadingSource
+
+OpensAt = Callable[[str, int], datetime | None]
+"""(limit name, calls that must leave the window first) -> earliest instant, the org's time; ``None`` if not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """The request may be granted; the ledger turns this into a reservation."""
+
+    reason: str
+    figures: tuple[LimitFigures, ...]
+
+
+Verdict = Approve | Wait | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What one turn knows.
+
+    :param readings: the latest org-wide reading of each limit; absent if there never was one.
+    :param outstanding: by limit name, what is granted and may not show in that reading yet.
+    :param now: our clock; the age of a reading is told by it.
+    :param retry_at: when a request that waits should ask again (our clock).
+    :param opens_at: see :data:`OpensAt`.
+    """
+
+    readings: Mapping[str, LimitReading]
+    outstanding: Mapping[str, int]
+    now: datetime
+    retry_at: datetime
+    opens_at: OpensAt = lambda _name, _calls: None
+
+
+def decide(queue: Sequence[QuotaRequest], knowledge: Knowledge) -> list[tuple[QuotaRequest, Verdict]]:
+    """Give every waiting request its verdict, as if they were granted in this order.
+
+    A request that waits holds its place: whoever comes later and wants one of the same limits waits behind it, even if
+    there is room for the smaller need. Nobody starves, and nobody overtakes.
+
+    :param queue: waiting requests, first come first.
+    :param knowledge: see :class:`Knowledge`.
+    :returns: the requests in the same order, each with its verdict.
+    """
+    granted: dict[str, int] = defaultdict(int)
+    ahead: dict[str, QuotaRequest] = {}
+    verdicts: list[tuple[QuotaRequest, Verdict]] = []
+    for request in queue:
+        verdict = _verdict(request, knowledge, granted)
+        blocker = next((ahead[name] for name in request.needs if name in ahead), None)
+        if blocker is not None and not isinstance(verdict, Refuse):
+            verdict = Wait(knowledge.retry_at, _behind(blocker), verdict.figures, getattr(verdict, "opens_at", None))
+        if isinstance(verdict, Approve):
+            for name, need in request.needs.items():
+                granted[name] += need
+        elif isinstance(verdict, Wait):
+            for name in request.needs:
+                ahead.setdefault(name, request)
+        verdicts.append((request, verdict))
+    return verdicts
+
+
+def _verdict(request: QuotaRequest, knowledge: Knowledge, granted: Mapping[str, int]) -> Verdict:
+    figures = tuple(
+        _figures(request, name, need, knowledge.readings.get(name), knowledge.outstanding.get(name, 0) + granted[name])
+        for name, need in request.needs.items()
+    )
+    impossible = [text for each in figures if (text := _never_fits(each)) is not None]
+    if impossible:
+        return Refuse(" ".join(impossible), figures)
+    unknown = [text for each in figures if (text := _unknown(request, each, knowledge)) is not None]
+    if unknown:
+        return _by_on_unknown(request, unknown, figures, knowledge)
+    short = [each for each in figures if _deficit(each) > 0]
+    if not short:
+        return Approve(" ".join(_fits(each) for each in figures), figures)
+    opens = [knowledge.opens_at(each.name, _deficit(each)) for each in short]
+    known = [instant for instant in opens if instant is not None]
+    return Wait(knowledge.retry_at, " ".join(_short(each) for each in short), figures, max(known, default=None))
+
+
+def _figures(
+    request: QuotaRequest, name: str, need: int, reading: LimitReading | None, outstanding: int
+) -> LimitFigures:
+    if reading is None:
+        return LimitFigures(name, need, outstanding=outstanding)
+    limit = reading.limit
+    remaining = reading.remaining
+    if remaining is None and limit is not None and reading.used is not None:
+        remaining = limit - reading.used
+    reserve = request.reserve.calls.get(name) if limit is None else request.reserve.of(name, limit)
+    if reading.source is ReadingSource.EXHAUSTED and reserve is None:
+        reserve = 0
+    known = remaining is not None and reserve is not None
+    return LimitFigures(
+        name=name,
+        need=need,
+        limit=limit,
+        remaining=remaining,
+        reserve=reserve,
+        outstanding=outstanding,
+        headroom=remaining - reserve - outstanding if known else None,  # type: ignore[operator]
+        observed_at=reading.observed_at,
+    )
+
+
+def _deficit(figures: LimitFigures) -> int:
+    """Calls that must come free before the need fits; 0 or fewer if it fits now."""
+    return figures.need - (figures.headroom or 0)
+
+
+def _never_fits(figures: LimitFigures) -> str | None:
+    name, need, limit, reserve = figures.name, figures.need, figures.limit, figures.reserve
+    if limit is None or reserve is None or need <= limit - reserve:
+        return None
+    if limit <= 0:
+        return f"{name}: the org's limit is {limit:,}, so a need of {need:,} can never fit."
+    if reserve > limit:
+        return (
+            f"{name}: the reserve of {reserve:,} is above the org's limit of {limit:,}; nothing could ever be granted."
+        )
+    return (
+        f"{name}: {need:,} needed can never fit: the limit of {limit:,} less the reserve of {reserve:,} leaves "
+        f"{limit - reserve:,} even with nothing used. Split the load, or lower the reserve."
+    )
+
+
+def _unknown(request: QuotaRequest, figures: LimitFigures, knowledge: Knowledge) -> str | None:
+    name = figures.name
+    reading = knowledge.readings.get(name)
+    if reading is None:
+        return f"{name}: nothing has been read of it yet; the org may not report it."
+    age = knowledge.now - reading.received_at
+    if age > request.max_age:
+        return f"{name}: the latest reading is {_minutes(age.total_seconds())} old, more than max_age allows."
+    if figures.headroom is None:
+        return f"{name}: the org did not say how much is left."
+    return None
+
+
+def _by_on_unknown(
+    request: QuotaRequest, unknown: Sequence[str], figures: tuple[LimitFigures, ...], knowledge: Knowledge
+) -> Verdict:
+    why = " ".join(unknown)
+    if request.on_unknown is OnUnknown.ALLOW:
+        return Approve(f"Allowed without knowing (on_unknown='allow'). {why}", figures)
+    if request.on_unknown is OnUnknown.FAIL:
+        return Refuse(f"Not known what is left (on_unknown='fail'). {why}", figures)
+    return Wait(knowledge.retry_at, f"Not known what is left. {why}", figures)
+
+
+def _arithmetic(figures: LimitFigures) -> str:
+    of = f" of {figures.limit:,}" if figures.limit is not None else ""
+    return (
+        f"{figures.name}: {figures.need:,} needed, headroom {figures.headroom:,} (remaining {figures.remaining:,}{of} "
+        f"- reserve {figures.reserve:,} - outstanding {figures.outstanding:,})"
+    )
+
+
+def _fits(figures: LimitFigures) -> str:
+    return f"{_arithmetic(figures)}."
+
+
+def _short(figures: LimitFigures) -> str:
+    return f"{_arithmetic(figures)}; {_deficit(figures):,} must come free first."
+
+
+def _behind(blocker: QuotaRequest) -> str:
+    needs = ", ".join(f"{need:,} {name}" for name, need in blocker.needs.items())
+    return f"In the queue behind {blocker.holder}, which waits for {needs}."
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:,.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,148 @@
+"""Opening the store: an engine whose transactions are what they seem, and a schema that is up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.pool import NullPool
+
+from airflow_provider_apiusage.store.errors import StoreSchemaError, StoreUnavailableError
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+VERSION_TABLE = "apiusage_alembic_version"
+MIGRATION_LOCK = 4_227_316_507
+"""Any number: the advisory lock under which one process migrates a PostgreSQL store."""
+
+BUSY_SECONDS = 30
+_PREPARED = "apiusage_prepared"
+_WRITES = "apiusage_writes"
+
+
+def sqlite_engine(path: Path) -> Engine:
+    """Return an engine on a SQLite file; the file is made on first use, its folder must exist.
+
+    :param path: of the file.
+    """
+    return prepare_engine(create_engine(f"sqlite:///{path}", poolclass=NullPool))
+
+
+def prepare_engine(engine: Engine) -> Engine:
+    """Make transactions on SQLite real; other databases need nothing.
+
+    Python's driver opens a transaction only before it writes, so two processes could both look and then both take.
+    Here a transaction that may write takes the write lock when it begins (``BEGIN IMMEDIATE``), and waits for it up to
+    30 seconds; readers go on meanwhile (write-ahead log).
+
+    :param engine: any engine; one that is prepared already is returned as it is.
+    """
+    if engine.dialect.name == "sqlite" and not hasattr(engine, _PREPARED):
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+        setattr(engine, _PREPARED, True)
+    return engine
+
+
+def _on_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError:
+        # Another process is switching the new file over at this moment, or the file is read-only: the mode is a
+        # property of the file, and a write that cannot be done says so itself.
+        return
+
+
+def _on_begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def looking(engine: Engine) -> Iterator[Connection]:
+    """One transaction that only reads.
+
+    :raises StoreUnavailableError: if the store cannot be reached or read.
+    """
+    with _translated(engine), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes: all of it or nothing. On SQLite it holds the only write lock from its beginning.
+
+    :raises StoreUnavailableError: if the store cannot be reached or written.
+    """
+    with _translated(engine), engine.connect() as connection:
+        connection = connection.execution_options(**{_WRITES: True})
+        with connection.begin():
+            yield connection
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except (IntegrityError, DataError):
+        raise
+    except DBAPIError as failed:
+        raise StoreUnavailableError(
+            f"The store cannot be used: {' '.join(str(failed.orig).split())}.",
+            name_of(engine),
+            "Check that the database runs, that the connection's user may read and write it (for SQLite: the file and "
+            "its folder), and that [apiusage] store_conn_id names the right one.",
+        ) from None
+
+
+def name_of(engine: Engine) -> str:
+    """Return the store's URL without its password."""
+    return engine.url.render_as_string(hide_password=True)
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to date; processes that start at once do it once.
+
+    :param engine: prepared by :func:`prepare_engine`.
+    :raises StoreSchemaError: if the schema is newer than this version of the package.
+    :raises StoreUnavailableError: if the store cannot be reached or written.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    known = {revision.revision for revision in script.walk_revisions()}
+
+    def current(connection: Connection) -> str | None:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        revision = context.get_current_revision()
+        if revision is not None and revision not in known:
+            raise StoreSchemaError(
+                f"The store's schema is {revision}, which is newer than this version's {head}.",
+                name_of(engine),
+                "Upgrade airflow-provider-apiusage here to the version that the other hosts use.",
+            )
+        return revision
+
+    with looking(engine) as connection:
+        if current(connection) == head:
+            return
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        if current(connection) != head:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")

@@ -1,0 +1,257 @@
+"""Readings, counts and reconciliations: what was seen, kept as it was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Select, and_, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from airflow_provider_apiusage.store.engine import looking, writing
+from airflow_provider_apiusage.store.schema import daily_count, lease, org, reading, reconciliation, snapshot
+from airflow_provider_apiusage.usage.model import (
+    API_REQUESTS,
+    Coverage,
+    DailyCount,
+    Evidence,
+    Finding,
+    LimitReading,
+    ReadingSource,
+    Severity,
+    Snapshot,
+)
+
+EVIDENCE_SPAN = timedelta(hours=49)
+"""Readings this much older than the instant still bear on its window: two windows and an hour."""
+
+EVIDENCE_DAYS = 8
+"""Days before the instant's own whose counts may matter: the report covers the last seven."""
+
+
+class UsageStore:
+    """Reads and writes one store.
+
+    "Latest" always means by the org's clock (``observed_at``), then by ours (``received_at``): a reading that arrives
+    late never takes the place of a newer one.
+
+    :param engine: prepared and migrated.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, taken: Snapshot) -> bool:
+        """Keep a snapshot whole or not at all; one with a ``taken_by`` that is there already is kept once.
+
+        :returns: whether it was kept now.
+        :raises StoreUnavailableError: if the store cannot be written.
+        """
+        values = {
+            "org_id": taken.org_id,
+            "observed_at": taken.observed_at,
+            "taken_by": taken.taken_by,
+            "api_calls": taken.api_calls,
+            "findings": [
+                {**asdict(f), "severity": f.severity.value, "figures": dict(f.figures)} for f in taken.findings
+            ],
+        }
+        with writing(self._engine) as connection:
+            made = insert_unless_there(connection, snapshot, [values], returning=True)
+            if made is None:
+                return False
+            add_readings(connection, taken.readings, snapshot_id=made)
+            if taken.daily_counts:
+                rows = [{**asdict(c), "coverage": c.coverage.value, "snapshot_id": made} for c in taken.daily_counts]
+                connection.execute(insert(daily_count), rows)
+        return True
+
+    def add_readings(self, readings: Iterable[LimitReading]) -> None:
+        """Keep readings that came without a snapshot; one that is there already changes nothing.
+
+        :raises StoreUnavailableError: if the store cannot be written.
+        """
+        with writing(self._engine) as connection:
+            add_readings(connection, readings)
+
+    def find_snapshot(self, org_id: str, taken_by: str) -> Snapshot | None:
+        """Return the snapshot kept under a name, as it was added; ``None`` if there is none."""
+        with looking(self._engine) as connection:
+            found = connection.execute(
+                select(snapshot).where(snapshot.c.org_id == org_id, snapshot.c.taken_by == taken_by)
+            ).one_or_none()
+            if found is None:
+                return None
+            readings = connection.execute(
+                select(reading).where(reading.c.snapshot_id == found.id).order_by(reading.c.id)
+            )
+            counts = connection.execute(
+                select(daily_count).where(daily_count.c.snapshot_id == found.id).order_by(daily_count.c.id)
+            )
+            return Snapshot(
+                org_id=found.org_id,
+                observed_at=found.observed_at,
+                readings=tuple(map(reading_from, readings)),
+                daily_counts=tuple(map(_count_from, counts)),
+                findings=tuple(Finding(**{**f, "severity": Severity(f["severity"])}) for f in found.findings),
+                api_calls=found.api_calls,
+                taken_by=found.taken_by,
+            )
+
+    def latest_reading(self, org_id: str, name: str = API_REQUESTS) -> LimitReading | None:
+        """Return the latest org-wide reading of one limit, or ``None``."""
+        with looking(self._engine) as connection:
+            return latestreadings_between(connection, org_id, [name]).get(name)
+
+    def readings(self, org_id: str, name: str, since: datetime, until: datetime) -> tuple[LimitReading, ...]:
+        """Return the org-wide readings of one limit with ``since <= observed_at <= until``, oldest first."""
+        with looking(self._engine) as connection:
+            return readings_between(connection, org_id, name, since, until)
+
+    def evidence(self, org_id: str, at: datetime | None = None) -> Evidence | None:
+        """Return what bears on the usage at an instant, or ``None`` if nothing was read up to then.
+
+        Each day is told by one observation of the report (one source at one instant): a day still running at ``at`` by
+        the one nearest to ``at``, the earlier of two equally near; a day that was over by the latest one made after
+        it ended, and for want of such by the nearest.
+
+        :param org_id: the 15-character org id.
+        :param at: the org's instant; ``None`` for that of the latest reading of ``DailyApiRequests``.
+        """
+        with looking(self._engine) as connection:
+            if at is None:
+                latest = latestreadings_between(connection, org_id, [API_REQUESTS]).get(API_REQUESTS)
+                if latest is None:
+                    return None
+                at = latest.observed_at
+            readings = readings_between(connection, org_id, API_REQUESTS, at - EVIDENCE_SPAN, at)
+            counts = _daily_counts(connection, org_id, at)
+        return Evidence(org_id, at, readings, counts) if readings or counts else None
+
+    def add_reconciliation(self, result: Mapping[str, Any], at: datetime) -> None:
+        """Keep the outcome of a reconciliation.
+
+        :param result: as ``Reconciliation.as_dict()`` gives it.
+        :param at: the instant it is about.
+        """
+        with writing(self._engine) as connection:
+            connection.execute(
+                insert(reconciliation).values(
+                    org_id=result["org_id"], at=at, consistent=result["consistent"], body=dict(result)
+                )
+            )
+
+    def latest_reconciliation(self, org_id: str) -> dict[str, Any] | None:
+        """Return the reconciliation of the latest instant, or ``None``."""
+        query = select(reconciliation.c.body).where(reconciliation.c.org_id == org_id)
+        with looking(self._engine) as connection:
+            found = connection.execute(query.order_by(reconciliation.c.at.desc(), reconciliation.c.id.desc()).limit(1))
+            body = found.scalar_one_or_none()
+            return None if body is None else dict(body)
+
+    def orgs(self) -> tuple[str, ...]:
+        """Return the ids of all orgs of which anything is kept, sorted."""
+        query = select(reading.c.org_id).union(select(snapshot.c.org_id), select(lease.c.org_id), select(org.c.org_id))
+        with looking(self._engine) as connection:
+            return tuple(sorted(connection.execute(query).scalars()))
+
+
+def add_readings(connection: Connection, readings: Iterable[LimitReading], snapshot_id: int | None = None) -> None:
+    """Insert readings within a transaction that the caller holds; repeats are passed over."""
+    rows = [{**asdict(r), "source": r.source.value, "snapshot_id": snapshot_id} for r in readings]
+    if rows:
+        insert_unless_there(connection, reading, rows)
+
+
+def latest_readings(connection: Connection, org_id: str, names: Collection[str]) -> dict[str, LimitReading]:
+    """Return the latest org-wide reading of each limit within the caller's transaction; absent where there is none."""
+    found: dict[str, LimitReading] = {}
+    for name in names:
+        query = _org_wide(org_id, name).order_by(reading.c.observed_at.desc(), reading.c.received_at.desc()).limit(1)
+        row = connection.execute(query).one_or_none()
+        if row is not None:
+            found[name] = reading_from(row)
+    return found
+
+
+def reading_from(row: Row[Any]) -> LimitReading:
+    """Return a row of the table of readings as what it was."""
+    return LimitReading(
+        org_id=row.org_id,
+        name=row.name,
+        source=ReadingSource(row.source),
+        observed_at=row.observed_at,
+        received_at=row.received_at,
+        limit=row.limit,
+        remaining=row.remaining,
+        used=row.used,
+        scope=row.scope,
+    )
+
+
+def _count_from(row: Row[Any]) -> DailyCount:
+    return DailyCount(row.org_id, row.day, row.user, row.calls, Coverage(row.coverage), row.source, row.observed_at)
+
+
+def _org_wide(org_id: str, name: str) -> Select[Any]:
+    return select(reading).where(reading.c.org_id == org_id, reading.c.name == name, reading.c.scope == "")
+
+
+def readings_between(
+    connection: Connection, org_id: str, name: str, since: datetime, until: datetime
+) -> tuple[LimitReading, ...]:
+    """Return org-wide readings of one limit within the caller's transaction, oldest first; both ends included."""
+    query = _org_wide(org_id, name).where(reading.c.observed_at.between(since, until))
+    rows = connection.execute(query.order_by(reading.c.observed_at, reading.c.received_at))
+    return tuple(map(reading_from, rows))
+
+
+def _daily_counts(connection: Connection, org_id: str, at: datetime) -> tuple[DailyCount, ...]:
+    today = at.astimezone(UTC).date()
+    days = [today - timedelta(days=back) for back in range(EVIDENCE_DAYS, -1, -1)]
+    seen = connection.execute(
+        select(daily_count.c.source, daily_count.c.observed_at, func.min(daily_count.c.day).label("first"))
+        .where(daily_count.c.org_id == org_id, daily_count.c.day.between(days[0], days[-1]))
+        .group_by(daily_count.c.source, daily_count.c.observed_at)
+    ).all()
+    chosen: list[DailyCount] = []
+    for day in days:
+        begins = datetime.combine(day, time(), UTC)
+        # An observation tells of the days from its first row up to the day on which it was made.
+        covering = [o for o in seen if o.first <= day and o.observed_at >= begins]
+        after = [o for o in covering if o.observed_at >= begins + timedelta(days=1)]
+        if day < today and after:
+            best = max(after, key=lambda o: o.observed_at)
+        elif covering:
+            best = min(covering, key=lambda o: (abs(o.observed_at - at), o.observed_at))
+        else:
+            continue
+        rows = connection.execute(
+            select(daily_count)
+            .where(
+                and_(
+                    daily_count.c.org_id == org_id,
+                    daily_count.c.day == day,
+                    daily_count.c.observed_at == best.observed_at,
+                    daily_count.c.source == best.source,
+                )
+            )
+            .order_by(daily_count.c.id)
+        )
+        chosen.extend(map(_count_from, rows))
+    return tuple(chosen)
+
+
+def insert_unless_there(
+    connection: Connection, table: Any, rows: list[dict[str, Any]], *, returning: bool = False
+) -> int | None:
+    """Insert rows, passing over those whose unique key is taken; optionally return the id of the one inserted."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).on_conflict_do_nothing()
+    if returning:
+        made: int | None = connection.execute(statement.values(rows[0]).returning(table.c.id)).scalar_one_or_none()
+        return made
+    connection.execute(statement, rows)
+    return None
