@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Reservation, Wait
+from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
 from airflow_provider_apiusage.quota.policy import Approve, Knowledge, Verdict, decide
 from airflow_provider_apiusage.salesforce.errors import (
     ApiUsageError,
@@ -128,8 +128,8 @@ class Gate:
     ) -> bool:
         """Whether new figures could change the verdict, and are not as new as they may be already.
 
-        Not while the window proves that too few calls can have left it; but never longer than ``max_age``, since a limit
-        may be raised and a reservation released.
+        Not while the window proves that too few calls can have left it; but never longer than ``max_age``, since a
+        limit may be raised.
         """
         if isinstance(verdict, Approve) and all(name in readings for name in request.needs):
             ages = [now - readings[name].received_at for name in request.needs]

@@ -1,7 +1,8 @@
 """A Bulk load that starts only when the org has enough API calls left, and says how many it reserved.
 
 The gate is the setup, the release is the teardown: the reservation is given back whether the load works or not. While
-the gate waits, it holds no worker. Trigger it with other figures: ``{"calls": 5000, "reserve": "10%", "records": 200}``.
+the gate waits, it holds no worker. Trigger it with figures of your own:
+``{"calls": 5000, "reserve": "10%", "records": 200}``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from airflow_provider_apiusage.salesforce.daily_usage import DailyUsageSource
 from airflow_provider_apiusage.salesforce.errors import (
     AllowanceExhaustedError,
     ApiUsageError,
-    ConfigurationError,
     Where,
 )
 from airflow_provider_apiusage.salesforce.login import Login, log_in
@@ -25,6 +24,7 @@ from airflow_provider_apiusage.salesforce.session import CLIENT_NAME, MeteredSes
 from airflow_provider_apiusage.usage.model import (
     API_REQUESTS,
     Coverage,
+    DailyCount,
     Finding,
     LimitReading,
     Severity,
@@ -33,7 +33,7 @@ from airflow_provider_apiusage.usage.model import (
 
 if TYPE_CHECKING:
     from requests import Session
-    from simple_salesforce import Salesforce
+    from simple_salesforce.api import Salesforce
 
     from airflow_provider_apiusage.salesforce.usage_report import DailyUsage
     from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
@@ -91,16 +91,15 @@ class ApiUsageHook(SalesforceHook):
     @cached_property
     def conn(self) -> Salesforce:
         """The simple-salesforce client over the metered session. Logging in costs no call of the allowance."""
-        from simple_salesforce import Salesforce
+        from simple_salesforce.api import Salesforce
 
-        client = Salesforce(
+        return Salesforce(
             session_id=self._login.token,
             instance_url=self._login.instance_url,
             version=self._credentials.version,
             session=self._session,
             domain=self._credentials.domain,
         )
-        return client
 
     def get_conn(self) -> Salesforce:
         """Return :attr:`conn`."""
@@ -173,7 +172,7 @@ class ApiUsageHook(SalesforceHook):
         except AllowanceExhaustedError as exhausted:
             readings, findings, observed_at = self.readings_of(exhausted)
         self._tell(findings)
-        daily_counts = ()
+        daily_counts: tuple[DailyCount, ...] = ()
         if daily_report:
             try:
                 usage = self.get_daily_usage(daily_report, **report_options)

@@ -50,7 +50,7 @@ def announce(context: Context, event: str, org_id: str, extra: Mapping[str, Any]
 
 
 def gauge(reading: LimitReading) -> None:
-    """Set the gauges ``apiusage.limit``, ``apiusage.used`` and ``apiusage.remaining`` from one reading; unknowns stay out.
+    """Set the gauges ``apiusage.limit``, ``.used`` and ``.remaining`` from one reading; unknowns stay out.
 
     :param reading: an org-wide reading.
     """

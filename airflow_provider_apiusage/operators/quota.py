@@ -6,7 +6,8 @@ from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, timezone
+from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.sdk import timezone
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,7 +36,7 @@ class ApiQuotaReleaseOperator(BaseOperator):
         self.reservation = reservation
         self.store_conn_id = store_conn_id
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow passes it
         """Release it.
 
         :raises ValueError: if the store knows no such reservation.

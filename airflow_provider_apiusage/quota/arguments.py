@@ -1,4 +1,4 @@
-"""What DAG authors write, read strictly: numbers, templated text, mappings. A wrong value names its field and the fix."""
+"""What DAG authors write, read strictly: numbers, templated text, mappings. A wrong value names its field."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apiusage.salesforce.credentials import Credentials, Flow
@@ -41,6 +42,17 @@ class Login:
     instance_url: str
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """Everything that logging in by any flow may need."""
+
+    credentials: Credentials
+    session: Session
+    where: Where
+    renew: bool
+    clock: Clock
+
+
 def log_in(
     credentials: Credentials,
     session: Session,
@@ -63,7 +75,7 @@ def log_in(
     from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 
     try:
-        token, host = _FLOWS[credentials.flow](credentials, session, where, renew, clock)
+        token, host = _FLOWS[credentials.flow](_Attempt(credentials, session, where, renew, clock))
     except SalesforceAuthenticationFailed as refused:
         message = getattr(refused, "auth_message", None) or getattr(refused, "message", "")
         said = _without(f"{refused.code}: {message}", credentials.secrets)
@@ -82,19 +94,21 @@ def _without(text: str, secrets: tuple[str, ...]) -> str:
     return text
 
 
-def _with_access_token(credentials: Credentials, session: Session, where: Where, renew: bool, clock: Clock) -> Answer:
-    if not renew:
+def _with_access_token(attempt: _Attempt) -> Answer:
+    credentials = attempt.credentials
+    if not attempt.renew:
         return credentials.access_token, credentials.instance_url
     if credentials.renewable:
-        return _with_refresh_token(credentials, session, where, renew, clock)
+        return _with_refresh_token(attempt)
     raise AuthenticationError(
         "The access token has expired or belongs to another org, and the connection has nothing to get a new one.",
-        where,
+        attempt.where,
         "Put a new 'access_token' into the connection, or one of the flows that log in by themselves.",
     )
 
 
-def _with_refresh_token(credentials: Credentials, session: Session, where: Where, renew: bool, clock: Clock) -> Answer:
+def _with_refresh_token(attempt: _Attempt) -> Answer:
+    credentials = attempt.credentials
     data = {
         "grant_type": "refresh_token",
         "refresh_token": credentials.refresh_token,
@@ -102,14 +116,14 @@ def _with_refresh_token(credentials: Credentials, session: Session, where: Where
     }
     if credentials.consumer_secret:
         data["client_secret"] = credentials.consumer_secret
-    return _token_login(credentials, session, data)
+    return _token_login(attempt, data)
 
 
-def _with_simple_salesforce(
-    credentials: Credentials, session: Session, where: Where, renew: bool, clock: Clock
-) -> Answer:
+def _with_simple_salesforce(attempt: _Attempt) -> Answer:
     """The flows that simple-salesforce knows; the flow is chosen by what is passed, so pass only what belongs to it."""
     from simple_salesforce.login import SalesforceLogin
+
+    credentials = attempt.credentials
 
     wanted: dict[Flow, tuple[str, ...]] = {
         Flow.PASSWORD_TOKEN: ("username", "password", "security_token", "client_id"),
@@ -120,20 +134,20 @@ def _with_simple_salesforce(
     if "organization_id" in arguments:
         arguments["organizationId"] = arguments.pop("organization_id")
     version = min(credentials.version, LAST_SOAP_LOGIN_VERSION, key=float)
-    return SalesforceLogin(session=session, domain=credentials.domain, sf_version=version, **arguments)
+    return SalesforceLogin(session=attempt.session, domain=credentials.domain, sf_version=version, **arguments)
 
 
-def _with_jwt(credentials: Credentials, session: Session, where: Where, renew: bool, clock: Clock) -> Answer:
-    """JWT bearer; the audience is the host that is asked, unless ``domain`` names another (OAuth 2.0 JWT Bearer Flow)."""
-    from pathlib import Path
-
+def _with_jwt(attempt: _Attempt) -> Answer:
+    """JWT bearer; the audience is the host that is asked, unless ``domain`` names another."""
     import jwt
+
+    credentials = attempt.credentials
 
     try:
         key = credentials.private_key or Path(credentials.private_key_file_path or "").read_text()
     except OSError as unreadable:
         raise ConfigurationError(
-            f"The file in 'private_key_file_path' cannot be read: {unreadable.strerror}.", where
+            f"The file in 'private_key_file_path' cannot be read: {unreadable.strerror}.", attempt.where
         ) from None
     audience = f"https://{credentials.domain}.salesforce.com" if credentials.domain else None
     if audience is None:
@@ -142,36 +156,35 @@ def _with_jwt(credentials: Credentials, session: Session, where: Where, renew: b
         "iss": credentials.consumer_key,
         "sub": credentials.username,
         "aud": audience,
-        "exp": int((clock() + timedelta(minutes=3)).timestamp()),
+        "exp": int((attempt.clock() + timedelta(minutes=3)).timestamp()),
     }
     try:
         assertion = jwt.encode(claims, key, algorithm="RS256")
     except (ValueError, TypeError, jwt.PyJWTError):
         raise ConfigurationError(
             "The private key is no RSA key in PEM form.",
-            where,
+            attempt.where,
             "Put the whole PEM text, line breaks included, into 'private_key', or name its file.",
         ) from None
     grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-    return _token_login(credentials, session, {"grant_type": grant, "assertion": assertion})
+    return _token_login(attempt, {"grant_type": grant, "assertion": assertion})
 
 
-def _with_client_credentials(
-    credentials: Credentials, session: Session, where: Where, renew: bool, clock: Clock
-) -> Answer:
+def _with_client_credentials(attempt: _Attempt) -> Answer:
+    credentials = attempt.credentials
     pair = f"{credentials.consumer_key}:{credentials.consumer_secret}"
     header = f"Basic {b64encode(pair.encode()).decode()}"
-    return _token_login(credentials, session, {"grant_type": "client_credentials"}, headers={"Authorization": header})
+    return _token_login(attempt, {"grant_type": "client_credentials"}, headers={"Authorization": header})
 
 
 def _token_login(
-    credentials: Credentials,
-    session: Session,
+    attempt: _Attempt,
     data: Mapping[str, Any],
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
     from simple_salesforce.login import token_login
 
+    credentials = attempt.credentials
     token_host = credentials.instance_url
     if token_host is None:
         domain = credentials.bare_instance_url or credentials.domain or "login"
@@ -183,11 +196,11 @@ def _token_login(
         credentials.consumer_key or "",
         dict(headers) if headers else None,
         None,
-        session,
+        attempt.session,
     )
 
 
-_FLOWS: dict[Flow, Callable[[Credentials, Session, Where, bool, Clock], Answer]] = {
+_FLOWS: dict[Flow, Callable[[_Attempt], Answer]] = {
     Flow.ACCESS_TOKEN: _with_access_token,
     Flow.REFRESH_TOKEN: _with_refresh_token,
     Flow.PASSWORD_TOKEN: _with_simple_salesforce,

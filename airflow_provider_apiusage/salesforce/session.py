@@ -37,7 +37,7 @@ class MeteredSession(requests.Session):
     """A ``requests.Session`` for one org.
 
     :param where: names connection and org in errors.
-    :param timeout: connect and read time-outs in seconds, used where a caller gives none (simple-salesforce never does).
+    :param timeout: connect and read time-outs in seconds, where a caller gives none (simple-salesforce never does).
     :param retries: how many times an idempotent request is repeated after 5xx, 420 or a broken connection.
     :param client_name: goes into ``Sforce-Call-Options``.
     :param listener: called with every exchange.

@@ -79,11 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with SandboxServer(org, options.port, options.control_port, options.proxy_port, options.state_dir) as server:
         if options.flow not in server.connections():
             command.error("no such flow; there are " + ", ".join(server.connections()))
-        _say(server, options.flow)
         if options.ready_file is not None:
             unfinished = options.ready_file.with_name(options.ready_file.name + ".part")
             unfinished.write_text(json.dumps({**server.describe(), "pid": os.getpid()}, indent=2) + "\n")
             unfinished.replace(options.ready_file)
+        _say(server, options.flow)
         stopping.wait()
     return 0
 

@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
     PokeReturnValue,
     conf,
-    timezone,
 )
+from airflow.sdk import timezone
 
 from airflow_provider_apiusage.hooks.context import holder_of
 from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, reserve_from
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class GateError(Exception):
-    """The trigger met an error that asking again cannot mend. Not an ``AirflowException``: ``soft_fail`` never hides it."""
+    """The trigger met an error that asking again cannot mend; ``soft_fail`` never hides it."""
 
 
 class ApiQuotaSensor(BaseSensorOperator):
@@ -48,8 +48,8 @@ class ApiQuotaSensor(BaseSensorOperator):
 
     :param calls: what the load needs: a whole number of ``DailyApiRequests``, or a mapping of limit names to needs,
         all or nothing (templated).
-    :param reserve: what stays free beside it: whole calls of ``DailyApiRequests``, a share (``0.1``, ``"10%"``) of every
-        limit asked for, or a mapping of limit names to whole numbers (templated).
+    :param reserve: what stays free beside it: whole calls of ``DailyApiRequests``, a share (``0.1``, ``"10%"``) of
+        every limit asked for, or a mapping of limit names to whole numbers (templated).
     :param lease: how long a reservation holds unless it is released; ``timedelta`` or seconds.
     :param on_unknown: while nobody knows what is left: ``"wait"``, ``"fail"``, or ``"allow"``.
     :param max_age: how old a reading may be to grant on it; ``timedelta`` or seconds.
@@ -57,8 +57,8 @@ class ApiQuotaSensor(BaseSensorOperator):
     :param store_conn_id: where readings and reservations are kept (templated).
     :param deferrable: wait in the triggerer; the default is True, whatever ``[operators] default_deferrable`` says,
         because a gate may wait for hours.
-    :param poke_interval: seconds between two readings of the org; all gates of the org share them. Default: ``[apiusage]
-        poll_interval``.
+    :param poke_interval: seconds between two readings of the org; all gates of the org share them. Default:
+        ``[apiusage] poll_interval``.
     """
 
     template_fields: Sequence[str] = ("calls", "reserve", "salesforce_conn_id", "store_conn_id", "on_unknown")

@@ -30,7 +30,7 @@ LIVE = "state IN ('waiting', 'granted')"
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware UTC ``datetime`` with microseconds; ISO text of one width on SQLite, so that text order is time order."""
+    """An aware UTC ``datetime`` with microseconds; on SQLite ISO text of one width, so text order is time order."""
 
     impl = String(32)
     cache_ok = True
@@ -53,7 +53,7 @@ class Instant(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value if dialect.name == "postgresql" else value.isoformat(timespec="microseconds")
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Read it back as UTC."""
         if value is None:
             return None

@@ -103,7 +103,7 @@ class UsageStore:
     def latest_reading(self, org_id: str, name: str = API_REQUESTS) -> LimitReading | None:
         """Return the latest org-wide reading of one limit, or ``None``."""
         with looking(self._engine) as connection:
-            return latestreadings_between(connection, org_id, [name]).get(name)
+            return latest_readings(connection, org_id, [name]).get(name)
 
     def readings(self, org_id: str, name: str, since: datetime, until: datetime) -> tuple[LimitReading, ...]:
         """Return the org-wide readings of one limit with ``since <= observed_at <= until``, oldest first."""
@@ -122,7 +122,7 @@ class UsageStore:
         """
         with looking(self._engine) as connection:
             if at is None:
-                latest = latestreadings_between(connection, org_id, [API_REQUESTS]).get(API_REQUESTS)
+                latest = latest_readings(connection, org_id, [API_REQUESTS]).get(API_REQUESTS)
                 if latest is None:
                     return None
                 at = latest.observed_at

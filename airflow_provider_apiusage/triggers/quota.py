@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import timezone
+from airflow.sdk import timezone
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_apiusage.quota.model import Decision, Grant, Refuse, Wait

@@ -128,7 +128,7 @@ def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
     :param evidence: what is known; a reading later than ``at`` is not looked at.
     :param tolerance: calls by which the estimate may miss its bounds, at least 0.
     :return: the verdict with its figures; unknowns are ``None``.
-    :raises ValueError: if ``tolerance`` is negative or an instant is naive.
+    :raises ValueError: if ``tolerance`` is negative or ``at`` is naive.
     """
     if tolerance < 0:
         raise ValueError(f"A tolerance is a number of calls, at least 0: {tolerance}")
@@ -216,8 +216,6 @@ def _narrow(pieces: Pieces, from_days: Interval, curve: Curve) -> Interval:
     The tail is that of the daily source. If the source is blind to some calls, the curve of all calls still
     limits from above what it can have seen: in the tail, and in the part of yesterday before the window.
     """
-    if curve.conflict() is not None:
-        return from_days
     allowed = window_tail(curve, pieces.at)
     low, yesterday = allowed.low, from_days.high
     if pieces.coverage is not Coverage.ALL:

@@ -83,7 +83,7 @@ def gather(evidence: Evidence) -> Pieces:
 
     :param evidence: what is known; readings of other limits, of single apps or later than ``at`` are left
         aside.
-    :raises ValueError: if an instant is naive.
+    :raises ValueError: if ``at`` is naive.
     """
     at, today = evidence.at, utc_day(evidence.at)
     readings = sorted(

@@ -79,6 +79,8 @@ class StandaloneAirflow:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            # Runs begin when they are triggered, not because a DAG is unpaused.
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "NO_PROXY": "127.0.0.1,localhost",
             "PYTHONWARNINGS": "ignore",
@@ -90,7 +92,7 @@ class StandaloneAirflow:
             shutil.copy(dag, self.home / "dags")
         with (self.home / "airflow.log").open("wb") as log:
             self._process = subprocess.Popen(
-                ["airflow", "standalone"],  # noqa: S607 - found through the PATH set above
+                ["airflow", "standalone"],
                 env=self.environment,
                 cwd=self.home,
                 stdout=log,

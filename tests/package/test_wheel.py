@@ -55,7 +55,8 @@ from airflow_provider_apiusage.store.usage_store import UsageStore
 from airflow.providers_manager import ProvidersManager
 engine = sqlite_engine(Path(sys.argv[1]))
 migrate(engine)
-print(airflow_provider_apiusage.__file__, UsageStore(engine).orgs(), "airflow-provider-apiusage" in ProvidersManager().providers)
+known = "airflow-provider-apiusage" in ProvidersManager().providers
+print(airflow_provider_apiusage.__file__, UsageStore(engine).orgs(), known)
 """
     ran = subprocess.run(
         [str(python), "-I", "-c", program, str(tmp_path / "store.db")],

@@ -68,17 +68,18 @@ def test_every_incomplete_combination_is_refused_with_the_missing_part() -> None
         "login": "u", "password": "p", "security_token": "t", "consumer_key": "k", "consumer_secret": "s",
         "access_token": "a", "refresh_token": "r",
     }  # fmt: skip
-    refused = 0
+    refused: list[str] = []
     for size in range(len(fields) + 1):
         for names in itertools.combinations(fields, size):
             try:
                 chosen(**{name: fields[name] for name in names})
             except ConfigurationError as error:
-                refused += 1
-                assert "salesforce_default" in str(error)
-                assert "No way to log in is complete: " in str(error)
+                refused.append(str(error))
 
-    assert refused > 20
+    assert len(refused) > 20
+    for message in refused:
+        assert "salesforce_default" in message
+        assert "No way to log in is complete: " in message
 
 
 def test_the_order_is_that_of_simple_salesforce_behind_a_token() -> None:

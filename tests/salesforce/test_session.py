@@ -264,7 +264,7 @@ def test_html_with_status_200_is_malformed(connect: Callable[..., Client], sandb
 
 
 def test_every_response_is_seen_with_the_orgs_clock(connect: Callable[..., Client], sandbox: SandboxServer) -> None:
-    """Successes, errors and Bulk answers all pass the meter, with the org's instant and the header where there is one."""
+    """Successes, errors and Bulk answers all pass the meter, with the org's instant and the header."""
     client = connect()
     sandbox.org.change({"limit_header_on_errors": True, "limit_header_on_bulk_2": True})
     salesforce = client.simple_salesforce()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -25,14 +26,13 @@ def test_it_starts_says_how_to_connect_and_ends_cleanly(tmp_path: Path, number: 
     command += ["--state-dir", str(tmp_path / "state"), "--limit", "40000", "--flow", "client_credentials"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith("Stop"):
-                break
-        limits = requests.get(_ready(ready)["control_url"] + "/truth", timeout=30).json()
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        try:
+            said = [*itertools.takewhile(lambda line: not line.startswith("Stop"), process.stdout)]
+            limits = requests.get(_ready(ready)["control_url"] + "/truth", timeout=30).json()
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
 
     text = "".join(said)
     assert (process.returncode, errors) == (0, "")
