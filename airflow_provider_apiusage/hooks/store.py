@@ -89,6 +89,7 @@ def get_connection(conn_id: str, what: str) -> Any:
 
 
 def _engine_from(connection: Any) -> Engine:
+    from airflow.providers.common.compat.sdk import AirflowException
     from sqlalchemy.pool import NullPool
 
     from airflow_provider_apiusage.store.engine import sqlite_engine
@@ -101,7 +102,7 @@ def _engine_from(connection: Any) -> Engine:
         # The hook would look its connection up again; in a triggerer that must not happen outside the event loop.
         hook.get_connection = lambda *_: connection
         engine: Engine = hook.get_sqlalchemy_engine(engine_kwargs={"poolclass": NullPool})
-    except (AttributeError, NotImplementedError, ImportError) as unfit:
+    except (AirflowException, AttributeError, NotImplementedError, ImportError) as unfit:
         raise ConfigurationError(
             f"A connection of type {connection.conn_type!r} gives no SQLAlchemy engine: {unfit}.",
             where,

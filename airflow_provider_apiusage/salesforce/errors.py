@@ -141,6 +141,12 @@ _KIND_BY_CODE: dict[str, type[ApiUsageError]] = {
     "InvalidVersion": ConfigurationError,
 }
 
+_EXPIRED = (
+    "The token has expired or belongs to another org: put a new 'access_token' into the connection, or the fields of a "
+    "flow that logs in by itself (docs/connections.md)."
+)
+_ADVICE_BY_CODE = {"INVALID_SESSION_ID": _EXPIRED, "InvalidSessionId": _EXPIRED}
+
 _KIND_BY_STATUS: dict[int, type[ApiUsageError]] = {
     401: AuthenticationError,
     403: PermissionDeniedError,
@@ -205,4 +211,6 @@ def error_from(status: int, body: str, where: Where, *, doing: str) -> ApiUsageE
     """
     complaint = complaint_of(body)
     said = ": ".join(part for part in (complaint.code, complaint.message) if part) or "no explanation"
-    return kind_of(status, complaint)(f"The org answered {status} while {doing}: {said}.", where)
+    kind = kind_of(status, complaint)
+    said = said.rstrip(".")
+    return kind(f"The org answered {status} while {doing}: {said}.", where, _ADVICE_BY_CODE.get(complaint.code))

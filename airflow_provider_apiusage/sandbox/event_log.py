@@ -140,7 +140,8 @@ def _length(org: SandboxOrg, file: LogFile) -> int:
         total = 0
         for index, calls in _numbered(org, file):
             if calls.caller not in sizes:
-                sizes[calls.caller] = len(_row(org, calls, 0, 0).encode())
+                row = next(_rows(calls._replace(number=1), _middle(org, calls.caller), 0, file))
+                sizes[calls.caller] = len(row.encode())
             total += sizes[calls.caller] * file.count(index, calls.number)
         org.log_file_lengths[key] = total + len(_HEADER) if total else 0
     return org.log_file_lengths[key]
@@ -148,27 +149,38 @@ def _length(org: SandboxOrg, file: LogFile) -> int:
 
 def _chunks(org: SandboxOrg, file: LogFile) -> Iterator[bytes]:
     rows = [_HEADER]
+    middles: dict[Caller, str] = {}
     for index, calls in _numbered(org, file):
-        for number in range(calls.number):
-            if file.has(index + number):
-                rows.append(_row(org, calls, number, index + number))
-                if len(rows) >= _ROWS_PER_CHUNK:
-                    yield "".join(rows).encode()
-                    rows = []
-    yield "".join(rows).encode()
+        if calls.caller not in middles:
+            middles[calls.caller] = _middle(org, calls.caller)
+        rows.extend(_rows(calls, middles[calls.caller], index, file))
+        if len(rows) >= _ROWS_PER_CHUNK:
+            yield "".join(rows).encode()
+            rows = []
+    if rows:
+        yield "".join(rows).encode()
 
 
-def _row(org: SandboxOrg, calls: Calls, number: int, index: int) -> str:
-    caller, instant = calls.caller, to_instant(calls.second)
-    thousandth = number * 1_000 // max(calls.number, 1) % 1_000
+def _rows(calls: Calls, middle: str, index: int, file: LogFile) -> Iterator[str]:
+    """Yield the rows of calls alike, the first numbered ``index`` within its period, that are in the file."""
+    instant = to_instant(calls.second)
+    begin = f'"ApiTotalUsage","{instant:%Y%m%d%H%M%S}.'
+    request = f'","TID:{calls.second:010d}'
+    end = f'{middle},"{instant:%Y-%m-%dT%H:%M:%S}.'
+    whole = file.part == "all"
+    for number in range(calls.number):
+        if whole or file.has(index + number):
+            thousandth = f"{number * 1_000 // calls.number % 1_000:03d}"
+            yield f'{begin}{thousandth}{request}{index + number:09d}"{end}{thousandth}Z"\n'
+
+
+def _middle(org: SandboxOrg, caller: Caller) -> str:
+    """Return the columns that are the same for all calls of a caller, from ORGANIZATION_ID to USER_NAME."""
     user = org.identity.user(caller.user)
     app = next((app.name for app in org.identity.apps if app.id == caller.app), "")
     version = caller.resource.removeprefix("/v").partition("/")[0] if caller.resource.startswith("/v") else "64.0"
     counted = {"1/0": ("0", "1"), "true/false": ("false", "true")}[org.settings.event_log_counted_style]
     values = (
-        "ApiTotalUsage",
-        f"{instant:%Y%m%d%H%M%S}.{thousandth:03d}",
-        f"TID:{calls.second:010d}{index:09d}",
         org.identity.org_id,
         caller.user[:15],
         caller.family,
@@ -183,9 +195,8 @@ def _row(org: SandboxOrg, calls: Calls, number: int, index: int) -> str:
         str(caller.status),
         app,
         user.username if user else "",
-        f"{instant:%Y-%m-%dT%H:%M:%S}.{thousandth:03d}Z",
     )
-    return ",".join('"' + value.replace('"', '""') + '"' for value in values) + "\n"
+    return "," + ",".join('"' + value.replace('"', '""') + '"' for value in values)
 
 
 def _datetime(instant: datetime) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -119,6 +120,7 @@ class SandboxOrg(Accounting):
 
     def handle(self, request: Request) -> Outcome:
         """Take one request through faults, log-in, allocation and its resource."""
+        request = replace(request, path=re.sub("/{2,}", "/", request.path))
         with self._lock:
             now = self.now()
             taken = tuple(self.faults.take(request.method, request.path))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def query(org: SandboxOrg, call: Call) -> Answer:
     """Answer ``GET /query?q=`` and ``/queryAll``."""
     parsed = parse(call.request.query.get("q", ""), org.now())
-    rows = parsed.apply(_rows(org, call, parsed.object_name))
+    rows = parsed.apply(rows_of(org, call, parsed.object_name))
     if parsed.count:
         return Answer.of({"totalSize": len(rows), "done": True, "records": []})
     visible = [shown(call, parsed.object_name, row, parsed.fields) for row in rows]
@@ -49,10 +49,14 @@ def select(org: SandboxOrg, call: Call, text: str) -> tuple[Query, list[Row]]:
     :raises ApiError: if the query is malformed or its object does not exist.
     """
     parsed = parse(text, org.now())
-    return parsed, parsed.apply(_rows(org, call, parsed.object_name))
+    return parsed, parsed.apply(rows_of(org, call, parsed.object_name))
 
 
-def _rows(org: SandboxOrg, call: Call, name: str) -> list[dict[str, Any]]:
+def rows_of(org: SandboxOrg, call: Call, name: str) -> list[dict[str, Any]]:
+    """Return all records of an object, loaded or the org's own.
+
+    :raises ApiError: 400 ``INVALID_TYPE`` if there is no such object.
+    """
     lowered = name.lower()
     if lowered == "organization":
         return [

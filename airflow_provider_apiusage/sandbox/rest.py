@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_apiusage.sandbox.http import Answer, ApiError, Call, Request
-from airflow_provider_apiusage.sandbox.queries import shown
+from airflow_provider_apiusage.sandbox.queries import rows_of, shown
 from airflow_provider_apiusage.sandbox.records import STANDARD_OBJECTS, Records, RowError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def one_record(org: SandboxOrg, call: Call) -> Answer:
     """Answer ``GET``, ``PATCH`` and ``DELETE /sobjects/{object}/{id}``."""
     name, record_id = _described(call.parts["object"]), call.parts["id"]
     if call.request.method == "GET":
-        row = org.records.find(name, record_id)
+        row = _row(org, call, name, record_id)
         if row is None:
             raise ApiError(404, "NOT_FOUND", "Provided external ID field does not exist or is not accessible")
         wanted = call.request.query.get("fields", "")
@@ -110,6 +110,12 @@ def one_record(org: SandboxOrg, call: Call) -> Answer:
     except RowError as error:
         raise ApiError(404, "NOT_FOUND", error.message) from None
     return Answer(204)
+
+
+def _row(org: SandboxOrg, call: Call, name: str, record_id: str) -> dict[str, Any] | None:
+    if name in _QUERY_ONLY:
+        return next((row for row in rows_of(org, call, name) if str(row["Id"])[:15] == record_id[:15]), None)
+    return org.records.find(name, record_id)
 
 
 def upsert_record(org: SandboxOrg, call: Call) -> Answer:
@@ -142,7 +148,9 @@ def collections(org: SandboxOrg, call: Call) -> Answer:
     results: list[dict[str, Any]] = []
     for row in rows:
         fields = row if isinstance(row, dict) else {}
-        name = str(fields.get("attributes", {}).get("type", "")) or call.parts.get("object", "")
+        attributes = fields.get("attributes")
+        kind = attributes.get("type") if isinstance(attributes, dict) else None
+        name = str(kind or call.parts.get("object", ""))
         fields = {**fields, "Id": fields.get("Id", fields.get("id"))}
         try:
             record_id, created = org.records.save(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ from aiohttp import web
 from airflow_provider_apiusage.sandbox.certificates import server_context
 from airflow_provider_apiusage.sandbox.connections import connections
 from airflow_provider_apiusage.sandbox.control import Control, control_app
-from airflow_provider_apiusage.sandbox.http import Answer, Request
+from airflow_provider_apiusage.sandbox.http import Answer, ApiError, Request
 from airflow_provider_apiusage.sandbox.org import Outcome, SandboxOrg
 from airflow_provider_apiusage.sandbox.proxy import ConnectProxy
+
+log = logging.getLogger(__name__)
 
 _MAXIMUM_BODY = 160 * 1024 * 1024
 _START_SECONDS = 30
@@ -158,7 +161,12 @@ class SandboxServer:
             {name.lower(): value for name, value in request.headers.items()},
             await request.read(),
         )
-        outcome = await asyncio.to_thread(self.org.handle, plain)
+        try:
+            outcome = await asyncio.to_thread(self.org.handle, plain)
+        except Exception:  # a request that trips the org must still get an answer, with the org's date
+            log.exception("The sandbox org failed on %s %s", plain.method, plain.path)
+            unknown = ApiError(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred")
+            return await self._respond(request, unknown.answer())
         kinds = {fault.kind for fault in outcome.faults}
         for fault in outcome.faults:
             if fault.kind == "delay":

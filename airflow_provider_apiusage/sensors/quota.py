@@ -125,6 +125,8 @@ class ApiQuotaSensor(BaseSensorOperator):
             raise GateError(event["message"])
         if event and event["status"] == "refused":
             self._refuse(event["reason"])
+        if event:
+            self.log.info("The triggerer was granted what was asked for: %s", event["reason"])
         return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:

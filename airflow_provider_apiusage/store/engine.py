@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,6 +121,8 @@ def migrate(engine: Engine) -> None:
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
+    # What Alembic tells at every start would stand in every task's log.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)

@@ -25,7 +25,7 @@ class ApiQuotaTrigger(BaseTrigger):
     in a thread. It keeps no state of its own; a restarted triggerer takes the wait up where it was, and a reservation
     that was granted but not yet handed over is handed over then.
 
-    Events: ``{"status": "granted", "reservation": {...}}``, ``{"status": "refused", "reason": ...}``, or
+    Events: ``{"status": "granted", "reason": ..., "reservation": {...}}``, ``{"status": "refused", "reason": ...}``, or
     ``{"status": "error", "kind": ..., "message": ...}`` where asking again cannot help.
 
     :param salesforce_conn_id: connection of the org.
@@ -92,7 +92,8 @@ class ApiQuotaTrigger(BaseTrigger):
 
 def _event_of(decision: Decision) -> TriggerEvent | None:
     if isinstance(decision, Grant):
-        return TriggerEvent({"status": "granted", "reservation": reservation_to_json(decision.reservation)})
+        reservation = reservation_to_json(decision.reservation)
+        return TriggerEvent({"status": "granted", "reason": decision.reason, "reservation": reservation})
     if isinstance(decision, Refuse):
         return TriggerEvent({"status": "refused", "reason": decision.reason})
     return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 
 
 def test_the_organization_can_be_asked_for(client: Any) -> None:
@@ -289,3 +291,106 @@ def test_calls_are_logged_under_the_clients_name(client: Any) -> None:
     assert (log[-1]["client"], log[-1]["counted"], log[-1]["status"]) == ("nightly", 1, 200)
     assert client.token not in str(log)
     assert any(period.caller.client == "nightly" for period in client.org.ledger.hourly())
+
+
+def test_threads_that_race_for_the_last_calls_get_exactly_those(client: Any) -> None:
+    """Twelve clients race for the last five calls: five are served, seven refused."""
+    client.org.change({"limit": 25_005})
+    headers = {"Authorization": f"Bearer {client.token}"}
+
+    def ask(_: int) -> int:
+        url = client.server.url + "/services/data/v64.0/limits"
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(url, headers=headers, verify=str(client.server.ca_file), timeout=30).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = sorted(pool.map(ask, range(12)))
+
+    assert statuses == [200] * 5 + [403] * 7
+    assert (client.org.used, client.org.refused) == (25_005, 7)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code"),
+    [
+        ("POST", "composite", {"other": []}, "JSON_PARSER_ERROR"),
+        ("POST", "composite/batch", {"batchRequests": [{"url": "x"}] * 26}, "LIMIT_EXCEEDED"),
+        ("POST", "composite/sobjects", {"records": []}, "INVALID_INPUT"),
+        ("POST", "sobjects/Account", ["not an object"], "JSON_PARSER_ERROR"),
+        ("POST", "sobjects/Account", {"Name": "x", "Id": "001"}, "INVALID_FIELD_FOR_INSERT_UPDATE"),
+        ("PATCH", "sobjects/Account/001SB0000000099", {"Name": "x"}, "NOT_FOUND"),
+        ("DELETE", "sobjects/Account/001SB0000000099", None, "NOT_FOUND"),
+        ("POST", "jobs/ingest", {"object": "Account", "operation": "guess"}, "INVALIDJOB"),
+        ("POST", "jobs/ingest", {"object": "Account", "columnDelimiter": "DOT"}, "INVALIDJOB"),
+        ("POST", "jobs/ingest", {"object": "Nothing", "operation": "insert"}, "INVALID_TYPE"),
+        ("POST", "jobs/query", {"operation": "query", "query": "SELECT"}, "MALFORMED_QUERY"),
+        ("GET", "jobs/query/750000000000000/results", None, "NOT_FOUND"),
+        ("DELETE", "limits", None, "NOT_FOUND"),
+    ],
+)
+def test_wrong_requests_have_codes_and_are_calls(client: Any, method: str, path: str, body: Any, code: str) -> None:
+    """A request that cannot be carried out has an error code, and has cost one call."""
+    answer = client.request(method, path, json=body)
+
+    assert (answer.status_code >= 400, answer.json()[0]["errorCode"]) == (True, code)
+    assert client.org.used == 25_001
+
+
+def test_rows_of_a_collection_fail_one_by_one(client: Any) -> None:
+    """Unknown objects, missing records and rows that are none do not stop the others."""
+    rows = [{"attributes": {"type": "Nothing"}}, {"attributes": "odd"}, "odd", {"attributes": {"type": "Case"}}]
+    results = client.post("composite/sobjects", {"records": rows}).json()
+    upserts = client.request(
+        "PATCH",
+        "composite/sobjects/Account/Key__c",
+        json={"records": [{"Name": "a", "Key__c": "1"}, {"Name": "b", "Key__c": "1"}, {"Name": "c"}]},
+    ).json()
+    gone = client.request("DELETE", "composite/sobjects", params={"ids": "001SB0000000099"}).json()
+
+    assert [result["success"] for result in results] == [False, False, False, True]
+    assert [result.get("created") for result in upserts] == [True, False, None]
+    assert upserts[2]["errors"][0]["statusCode"] == "MISSING_ARGUMENT"
+    assert gone[0]["success"] is False
+
+
+def test_records_and_jobs_of_other_shapes(client: Any) -> None:
+    """Own records of the org can be read by id; the resources are listed; jobs can be aborted."""
+    user = client.get("sobjects/User/005SB0000000001").json()
+    job = client.post("jobs/ingest", {"object": "My__c", "operation": "insert", "externalIdFieldName": "K__c"}).json()
+    aborted = client.request("PATCH", f"jobs/ingest/{job['id']}", json={"state": "Aborted"}).json()
+    again = client.request("PATCH", f"jobs/ingest/{job['id']}", json={"state": "UploadComplete"}).json()
+    query = client.post("jobs/query", {"operation": "query", "query": "SELECT Id FROM My__c"}).json()
+
+    assert user["Username"] == "etl@sandbox-org.example"
+    assert client.get("").json()["limits"] == "/services/data/v64.0/limits"
+    assert (aborted["state"], again[0]["errorCode"]) == ("Aborted", "INVALIDJOBSTATE")
+    assert client.request("PATCH", f"jobs/query/{query['id']}", json={"state": "Aborted"}).status_code == 400
+    assert client.request("DELETE", f"jobs/query/{query['id']}").status_code == 204
+    assert client.query("SELECT FIELDS(ALL) FROM User LIMIT 1")["records"][0]["IsActive"] is True
+
+
+def test_bulk_1_batches_take_their_time_and_are_listed(client: Any) -> None:
+    """Batches may be in progress for some reads; a wrong query fails in its batch; wrong ids have codes."""
+    client.org.change({"bulk_polls": 1})
+    headers = {"X-SFDC-Session": client.token, "Authorization": ""}
+
+    def send(method: str, path: str, body: Any = None, data: str | None = None) -> Any:
+        return client.request(method, "/services/async/59.0/" + path, json=body, data=data, headers=headers).json()
+
+    job = send("POST", "job", {"object": "Account", "operation": "query", "contentType": "JSON"})
+    batch = send("POST", f"job/{job['id']}/batch", data="SELECT Id FROM Nothing")
+    path = f"job/{job['id']}/batch/{batch['id']}"
+    states = [send("GET", path)["state"] for _ in range(2)]
+
+    assert (batch["state"], states) == ("Queued", ["InProgress", "Failed"])
+    assert "Nothing" in send("GET", path)["stateMessage"]
+    assert [one["id"] for one in send("GET", f"job/{job['id']}/batch")["batchInfo"]] == [batch["id"]]
+    assert send("GET", f"job/{job['id']}")["numberBatchesFailed"] == 1
+    assert send("GET", "job/750000000000000")["exceptionCode"] == "InvalidJob"
+    assert send("GET", f"job/{job['id']}/batch/751000000000000")["exceptionCode"] == "InvalidBatch"
+    assert send("POST", f"job/{job['id']}", {"state": "Odd"})["exceptionCode"] == "InvalidJobState"
+    assert send("POST", "job", {"object": "Account", "contentType": "XML"})["exceptionCode"] == "InvalidJob"
+    assert send("POST", "job", data="not JSON")["exceptionCode"] == "InvalidJob"
+    client.org.change({"limit": 0})
+    assert send("POST", "job", {"object": "Account"})["exceptionCode"] == "ExceededQuota"

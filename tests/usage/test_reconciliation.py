@@ -263,7 +263,7 @@ def test_a_changed_limit_and_a_skewed_clock_are_told() -> None:
     result = reconcile(replace(evidence(), readings=(earlier, skewed)))
 
     assert codes(result) == ["clock-skew", "limit-changed"]
-    assert "180 s behind" in result.findings[0].message
+    assert "0:03:00 behind" in result.findings[0].message
     assert "from 90,000" in result.findings[1].message
 
 
@@ -345,7 +345,7 @@ def test_the_dictionary_is_small_and_json_safe() -> None:
                 "severity": "info",
                 "message": "At least 15,000 and at most 35,000 of the 50,000 rolling calls are not in the "
                 "report: REST and Bulk calls, which it is documented to leave out. If your report counts every "
-                "call, say `coverage: all`.",
+                "call, say `coverage=\"all\"`.",
             }
         ],
     }
