@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.quota.policy import Approve, Knowledge, Verdict, decide
+from airflow_provider_apiusage.quota.policy import Approve, Knowledge, Verdict, decide, must_expire
 from airflow_provider_apiusage.salesforce.errors import (
     ApiUsageError,
     ConcurrencyLimitError,
@@ -95,7 +95,7 @@ class Gate:
             queue = turn.queue()
             readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
             verdict = self._verdict(turn, request, queue, readings, now)
-            if may_read and self._reading_could_help(request, verdict, readings, now):
+            if may_read and self._reading_could_help(turn, request, verdict, readings, now):
                 if turn.claim_poll(now, now + self.poll_interval):
                     return None
                 if not isinstance(verdict, Approve):
@@ -124,25 +124,31 @@ class Gate:
         return decide(queue[: mine + 1], knowledge)[mine][1]
 
     def _reading_could_help(
-        self, request: QuotaRequest, verdict: Verdict, readings: Mapping[str, LimitReading], now: datetime
+        self,
+        turn: Turn,
+        request: QuotaRequest,
+        verdict: Verdict,
+        readings: Mapping[str, LimitReading],
+        now: datetime,
     ) -> bool:
-        """Whether new figures could change the verdict, and are not as new as they may be already.
+        """Whether a new reading could change the verdict.
 
-        Not while the window proves that too few calls can have left it; but never longer than ``max_age``, since a
+        Not if the org was read within ``poll_interval``; not while the window proves that too few calls can have left
+        it, and not while only other loads' reservations stand in the way; but never longer than ``max_age``, since a
         limit may be raised.
         """
-        if isinstance(verdict, Approve) and all(name in readings for name in request.needs):
-            ages = [now - readings[name].received_at for name in request.needs]
-            return max(ages) > request.max_age  # allowed blind: look first
-        ages = [now - readings[name].received_at for name in request.needs if name in readings]
-        if len(ages) < len(request.needs) or max(ages) >= request.max_age:
-            return True
-        if max(ages) < self.poll_interval:
+        last_read_at = turn.last_read_at()
+        if last_read_at is not None and now - last_read_at < self.poll_interval:
             return False
-        if isinstance(verdict, Wait) and verdict.opens_at is not None:
-            skew = max(readings[name].skew for name in request.needs)
-            return now + skew >= verdict.opens_at
-        return True
+        known = [readings[name] for name in request.needs if name in readings]
+        stale = len(known) < len(request.needs) or max(now - r.received_at for r in known) > request.max_age
+        if isinstance(verdict, Approve):
+            return stale  # allowed blind: look first
+        if isinstance(verdict, Refuse) or stale or turn.reading_would_settle(readings, list(request.needs), now):
+            return True
+        if verdict.opens_at is not None:
+            return now + max(r.skew for r in known) >= verdict.opens_at
+        return any(must_expire(each) for each in verdict.figures)
 
     def _opens_at(self, turn: Turn, latest: LimitReading, calls: int) -> datetime | None:
         """Return the earliest instant (the org's time) at which ``calls`` can have left the window since ``latest``."""

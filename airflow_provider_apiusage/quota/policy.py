@@ -89,7 +89,8 @@ def _verdict(request: QuotaRequest, knowledge: Knowledge, granted: Mapping[str, 
     short = [each for each in figures if _deficit(each) > 0]
     if not short:
         return Approve(" ".join(_fits(each) for each in figures), figures)
-    opens = [knowledge.opens_at(each.name, _deficit(each)) for each in short]
+    # A reservation may be given back at any moment; only what exceeds the reservations has to leave the window first.
+    opens = [knowledge.opens_at(each.name, calls) for each in short if (calls := must_expire(each)) > 0]
     known = [instant for instant in opens if instant is not None]
     return Wait(knowledge.retry_at, " ".join(_short(each) for each in short), figures, max(known, default=None))
 
@@ -122,6 +123,14 @@ def _figures(
 def _deficit(figures: LimitFigures) -> int:
     """Calls that must come free before the need fits; 0 or fewer if it fits now."""
     return figures.need - (figures.headroom or 0)
+
+
+def must_expire(figures: LimitFigures) -> int:
+    """Return the calls that must leave the window before the need fits, even if every reservation is given back.
+
+    :param figures: with a known headroom.
+    """
+    return max(0, _deficit(figures) - (figures.outstanding or 0))
 
 
 def _never_fits(figures: LimitFigures) -> str | None:
@@ -177,7 +186,9 @@ def _fits(figures: LimitFigures) -> str:
 
 
 def _short(figures: LimitFigures) -> str:
-    return f"{_arithmetic(figures)}; {_deficit(figures):,} must come free first."
+    expire = must_expire(figures)
+    how = f"{expire:,} of them by leaving the window" if expire else "reservations have to be given back"
+    return f"{_arithmetic(figures)}; {_deficit(figures):,} must come free first, {how}."
 
 
 def _behind(blocker: QuotaRequest) -> str:

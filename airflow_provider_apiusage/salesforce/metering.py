@@ -131,7 +131,7 @@ class MeteredAdapter(HTTPAdapter):
         self._meter = meter
         super().__init__(**kwargs)  # type: ignore[arg-type]
 
-    def send(self, request: PreparedRequest, *args: object, **kwargs: object) -> Response:  # type: ignore[override]
+    def send(self, request: PreparedRequest, *args: object, **kwargs: object) -> Response:
         """Send, count and look at the answer whatever its status."""
         counted = self._meter.sent(request)
         response = super().send(request, *args, **kwargs)  # type: ignore[arg-type]

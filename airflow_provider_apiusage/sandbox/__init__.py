@@ -1,6 +1,6 @@
 """A Salesforce org to try things on: quota-true, with faults, over HTTPS on loopback.
 
-It knows nothing of the rest of the package. It needs the ``sandbox`` extra (aiohttp, trustme).
+It knows nothing of the rest of the package. It needs the ``sandbox`` extra (aiohttp, cryptography).
 """
 
 from __future__ import annotations

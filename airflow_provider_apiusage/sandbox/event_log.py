@@ -6,7 +6,7 @@ from the same guide's "Using Event Monitoring".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -140,7 +140,7 @@ def _length(org: SandboxOrg, file: LogFile) -> int:
         total = 0
         for index, calls in _numbered(org, file):
             if calls.caller not in sizes:
-                row = next(_rows(calls._replace(number=1), _middle(org, calls.caller), 0, file))
+                row = next(_rows(calls._replace(number=1), _middle(org, calls.caller), 0))
                 sizes[calls.caller] = len(row.encode())
             total += sizes[calls.caller] * file.count(index, calls.number)
         org.log_file_lengths[key] = total + len(_HEADER) if total else 0
@@ -150,10 +150,11 @@ def _length(org: SandboxOrg, file: LogFile) -> int:
 def _chunks(org: SandboxOrg, file: LogFile) -> Iterator[bytes]:
     rows = [_HEADER]
     middles: dict[Caller, str] = {}
+    has = None if file.part == "all" else file.has
     for index, calls in _numbered(org, file):
         if calls.caller not in middles:
             middles[calls.caller] = _middle(org, calls.caller)
-        rows.extend(_rows(calls, middles[calls.caller], index, file))
+        rows.extend(_rows(calls, middles[calls.caller], index, has))
         if len(rows) >= _ROWS_PER_CHUNK:
             yield "".join(rows).encode()
             rows = []
@@ -161,15 +162,14 @@ def _chunks(org: SandboxOrg, file: LogFile) -> Iterator[bytes]:
         yield "".join(rows).encode()
 
 
-def _rows(calls: Calls, middle: str, index: int, file: LogFile) -> Iterator[str]:
-    """Yield the rows of calls alike, the first numbered ``index`` within its period, that are in the file."""
+def _rows(calls: Calls, middle: str, index: int, has: Callable[[int], bool] | None = None) -> Iterator[str]:
+    """Yield the rows of calls alike, the first numbered ``index`` within its period, of which the file ``has`` some."""
     instant = to_instant(calls.second)
     begin = f'"ApiTotalUsage","{instant:%Y%m%d%H%M%S}.'
     request = f'","TID:{calls.second:010d}'
     end = f'{middle},"{instant:%Y-%m-%dT%H:%M:%S}.'
-    whole = file.part == "all"
     for number in range(calls.number):
-        if whole or file.has(index + number):
+        if has is None or has(index + number):
             thousandth = f"{number * 1_000 // calls.number % 1_000:03d}"
             yield f'{begin}{thousandth}{request}{index + number:09d}"{end}{thousandth}Z"\n'
 

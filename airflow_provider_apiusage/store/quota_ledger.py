@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select, update
 
 from airflow_provider_apiusage.quota.model import (
     Holder,
@@ -22,9 +22,9 @@ from airflow_provider_apiusage.quota.model import (
 )
 from airflow_provider_apiusage.quota.wire import figures_to_json
 from airflow_provider_apiusage.store.engine import looking, writing
-from airflow_provider_apiusage.store.schema import decision, lease, org
+from airflow_provider_apiusage.store.schema import decision, lease, org, reading
 from airflow_provider_apiusage.store.usage_store import insert_unless_there, latest_readings, readings_between
-from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading
+from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading, ReadingSource
 
 LIVE = (LeaseState.WAITING.value, LeaseState.GRANTED.value)
 
@@ -180,6 +180,16 @@ class Turn:
         """Return the latest org-wide reading of each limit; absent where there is none."""
         return latest_readings(self._connection, self.org_id, names)
 
+    def last_read_at(self) -> datetime | None:
+        """Return when the org was last read on purpose (our clock), whatever came of it; headers do not count."""
+        latest: datetime | None = self._connection.execute(
+            select(func.max(reading.c.received_at)).where(
+                reading.c.org_id == self.org_id,
+                reading.c.source.in_((ReadingSource.LIMITS.value, ReadingSource.EXHAUSTED.value)),
+            )
+        ).scalar_one()
+        return latest
+
     def readings(self, name: str, since: datetime, until: datetime) -> tuple[LimitReading, ...]:
         """Return the org-wide readings of one limit with ``since <= observed_at <= until``, oldest first."""
         return readings_between(self._connection, self.org_id, name, since, until)
@@ -221,6 +231,26 @@ class Turn:
                 if row.state == LeaseState.GRANTED.value or row.ended_at > seen_since:
                     totals[name] += row.needs.get(name, 0)
         return totals
+
+    def reading_would_settle(self, readings: Mapping[str, LimitReading], names: Collection[str], now: datetime) -> bool:
+        """Tell whether a reading made now would end the doubt about calls of a reservation that has ended.
+
+        :param readings: the latest ones; each name is in it.
+        :param names: the limits asked about.
+        :param now: our clock.
+        """
+        oldest = min(readings[name].received_at for name in names)
+        found = self._connection.execute(
+            select(lease.c.id)
+            .where(
+                lease.c.org_id == self.org_id,
+                lease.c.granted_at.is_not(None),
+                lease.c.ended_at > oldest - STALENESS,
+                lease.c.ended_at <= now - STALENESS,
+            )
+            .limit(1)
+        )
+        return found.first() is not None
 
     def grant(self, request: QuotaRequest, now: datetime) -> Reservation:
         """Turn the holder's waiting request into a reservation.

@@ -108,6 +108,7 @@ reading = Table(
     Column("used", BigInteger),
     # A Date header has whole seconds, so the org's instant alone does not tell two readings apart.
     UniqueConstraint("org_id", "name", "scope", "observed_at", "received_at", "source", name="uq_apiusage_reading"),
+    Index(None, "org_id", "source", "received_at"),
 )
 
 daily_count = Table(

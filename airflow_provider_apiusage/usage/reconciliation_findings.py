@@ -46,8 +46,8 @@ def readings(at: datetime, reading: LimitReading | None, known: Sequence[LimitRe
             Finding(
                 "clock-skew",
                 Severity.WARNING,
-                f"The org's clock is {timedelta(seconds=abs(seconds))} {ahead} the worker's. Windows and days are computed "
-                "in the org's time, so the figures stand; set the worker's clock by NTP.",
+                f"The org's clock is {timedelta(seconds=abs(seconds))} {ahead} the worker's. Windows and days are "
+                "computed in the org's time, so the figures stand; set the worker's clock by NTP.",
                 {"seconds": seconds},
             )
         )
@@ -279,7 +279,7 @@ def _not_in_the_report(figures: Reconciliation, rolling: int) -> list[Finding]:
             Severity.INFO,
             f"{least} {residual.high:,} of the {rolling:,} rolling calls are not in the report: REST "
             "and Bulk calls, which it is documented to leave out. If your report counts every call, say "
-            "`coverage=\"all\"`.",
+            '`coverage="all"`.',
             {"low": residual.low, "high": residual.high, "rolling": rolling},
         )
     ]

@@ -229,9 +229,7 @@ def test_a_csv_that_is_not_there(connect: Callable[..., ApiUsageHook]) -> None:
         connect().get_daily_usage("/nowhere/usage.csv")
 
 
-def test_connections_can_be_looked_up_without_blocking(
-    connect: Callable[..., ApiUsageHook], store_file: Path
-) -> None:
+def test_connections_can_be_looked_up_without_blocking(connect: Callable[..., ApiUsageHook], store_file: Path) -> None:
     """What a trigger does first; afterwards no connection is looked up any more."""
     hook = connect()
     asyncio.run(hook.prepare())

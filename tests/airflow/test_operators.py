@@ -149,9 +149,7 @@ def test_reconciling_without_a_snapshot_says_what_to_do(
     assert state(run, "reconcile") == "failed"
 
 
-def test_a_report_that_cannot_be_read_loses_nothing_else(
-    connected: SandboxServer, run_dag: Callable[..., Any]
-) -> None:
+def test_a_report_that_cannot_be_read_loses_nothing_else(connected: SandboxServer, run_dag: Callable[..., Any]) -> None:
     """The limits are kept, and a finding says what became of the report."""
     connected.org.change({"report_access": "denied"})
     with DAG("no_report", schedule=None) as dag:

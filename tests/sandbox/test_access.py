@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import socket
+import ssl
 import time
 from typing import Any
 
@@ -228,3 +230,17 @@ def test_connections_are_in_airflows_shape(client: Any) -> None:
     assert flows["client_credentials"]["extra"]["instance_url"] == client.server.url
     assert "login" not in flows["client_credentials"]
     assert client.control("GET", "/connection?flow=jwt")["extra"]["private_key"].startswith("-----BEGIN PRIVATE KEY")
+
+
+def test_the_certificate_is_sound_for_strict_clients(client: Any) -> None:
+    """The chain passes strict X.509 rules for localhost, 127.0.0.1 and salesforce.com names, and for no other."""
+    port = int(client.server.url.rpartition(":")[2])
+    context = ssl.create_default_context(cafile=str(client.server.ca_file))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+
+    for name in ("localhost", "127.0.0.1", "login.salesforce.com", "acme.my.salesforce.com"):
+        with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain, server_hostname=name):
+            pass
+    with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLCertVerificationError):
+        context.wrap_socket(plain, server_hostname="example.org")
+    assert [path.name for path in client.server.ca_file.parent.iterdir()] == ["ca.pem"]

@@ -196,3 +196,16 @@ def test_two_servers_cannot_share_a_port(server: SandboxServer) -> None:
 
     with pytest.raises(OSError, match="address"):
         second.start()
+
+
+def test_a_failure_of_the_org_itself_is_an_answer_too(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the org trip over a request, the client gets a 500 with the org's date."""
+
+    def trip(_: Any) -> Any:
+        raise RuntimeError("tripped")
+
+    monkeypatch.setattr(client.org, "handle", trip)
+    answer = client.get("limits")
+
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (500, "UNKNOWN_EXCEPTION")
+    assert answer.headers["Date"] == "Wed, 07 Oct 2026 14:30:00 GMT"

@@ -345,7 +345,7 @@ def test_the_dictionary_is_small_and_json_safe() -> None:
                 "severity": "info",
                 "message": "At least 15,000 and at most 35,000 of the 50,000 rolling calls are not in the "
                 "report: REST and Bulk calls, which it is documented to leave out. If your report counts every "
-                "call, say `coverage=\"all\"`.",
+                'call, say `coverage="all"`.',
             }
         ],
     }

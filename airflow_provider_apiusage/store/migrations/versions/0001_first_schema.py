@@ -148,10 +148,17 @@ def upgrade() -> None:
         ),
     )
     op.create_index(op.f("ix_apiusage_reading_snapshot_id"), "apiusage_reading", ["snapshot_id"], unique=False)
+    op.create_index(
+        op.f("ix_apiusage_reading_org_id_source_received_at"),
+        "apiusage_reading",
+        ["org_id", "source", "received_at"],
+        unique=False,
+    )
 
 
 def downgrade() -> None:
     """Drop all tables; everything kept in them is lost."""
+    op.drop_index(op.f("ix_apiusage_reading_org_id_source_received_at"), table_name="apiusage_reading")
     op.drop_index(op.f("ix_apiusage_reading_snapshot_id"), table_name="apiusage_reading")
     op.drop_table("apiusage_reading")
     op.drop_index(op.f("ix_apiusage_daily_count_snapshot_id"), table_name="apiusage_daily_count")

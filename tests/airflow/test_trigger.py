@@ -1,0 +1,127 @@
+"""The trigger by itself: what it is stored as, what it says, and that it blocks nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk import timezone
+
+from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+from airflow_provider_apiusage.quota.model import Holder, QuotaRequest
+from airflow_provider_apiusage.quota.wire import request_to_json
+from airflow_provider_apiusage.sandbox import Fault, SandboxServer
+from airflow_provider_apiusage.triggers.quota import ApiQuotaTrigger
+
+
+def trigger(server: SandboxServer, calls: int, task_id: str = "gate", poll_interval: float = 0.0) -> ApiQuotaTrigger:
+    request = QuotaRequest(
+        org_id=server.org.identity.org_id,
+        holder=Holder("dag", "run", task_id),
+        needs={"DailyApiRequests": calls},
+        requested_at=timezone.utcnow(),
+    )
+    return ApiQuotaTrigger("salesforce_default", None, request_to_json(request), poll_interval)
+
+
+async def events_of(waiting: ApiQuotaTrigger) -> list[dict[str, Any]]:
+    return [event.payload async for event in waiting.run()]
+
+
+def test_it_is_stored_as_plain_json_and_comes_back_the_same(connected: SandboxServer) -> None:
+    """Class path and arguments survive Airflow's own serialisation, and hold no secret."""
+    from airflow.models.trigger import Trigger
+
+    original = trigger(connected, 10)
+    path, arguments = original.serialize()
+    stored = Trigger.from_object(original)
+
+    assert path == "airflow_provider_apiusage.triggers.quota.ApiQuotaTrigger"
+    assert stored.kwargs == arguments == json.loads(json.dumps(arguments))
+    assert ApiQuotaTrigger(**stored.kwargs).serialize() == original.serialize()
+    extra = connected.connection("client_credentials")["extra"]
+    assert not [
+        value for value in extra.values() if isinstance(value, str) and len(value) > 30 and value in str(stored.kwargs)
+    ]
+
+
+async def test_it_ends_with_one_event_when_granted(connected: SandboxServer) -> None:
+    """Granted: one event with the reservation, then the end."""
+    (event,) = await events_of(trigger(connected, 10))
+
+    assert event["status"] == "granted"
+    assert event["reservation"]["needs"] == {"DailyApiRequests": 10}
+    assert "10 needed, headroom" in event["reason"]
+
+
+async def test_it_ends_with_one_event_when_refused(connected: SandboxServer) -> None:
+    """Refused: the arithmetic comes along."""
+    (event,) = await events_of(trigger(connected, 10**9))
+
+    assert event["status"] == "refused"
+    assert "can never fit" in event["reason"]
+
+
+async def test_it_waits_until_the_window_has_moved_on(connected: SandboxServer) -> None:
+    """It says nothing while too little is left, and grants when enough calls have expired."""
+    pending = asyncio.ensure_future(events_of(trigger(connected, 80_000)))
+    hook = ApiUsageHook()
+    org_id = connected.org.identity.org_id
+    while not await asyncio.to_thread(hook.ledger.waiting, org_id, timezone.utcnow()):
+        assert not pending.done()
+    connected.org.clock.advance(timedelta(hours=20))
+    (event,) = await pending
+
+    assert event["status"] == "granted"
+
+
+async def test_an_error_that_waiting_cannot_mend_is_an_event_with_its_kind(
+    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong credentials end the wait with a message that names the connection and shows no secret."""
+    connection = connected.connection("client_credentials")
+    connection["extra"]["consumer_secret"] = "wrong-secret"
+    monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", json.dumps(connection))
+    (event,) = await events_of(trigger(connected, 10))
+
+    assert (event["status"], event["kind"]) == ("error", "authentication")
+    assert "salesforce_default" in event["message"]
+    assert "wrong-secret" not in event["message"]
+
+
+async def test_a_restarted_trigger_takes_up_its_grant(connected: SandboxServer) -> None:
+    """A triggerer that died after the grant was written hands over the same reservation when it is back."""
+    (first,) = await events_of(trigger(connected, 10))
+    (again,) = await events_of(trigger(connected, 10))
+
+    assert first["reservation"]["reservation_id"] == again["reservation"]["reservation_id"]
+
+
+async def test_stopping_it_releases_nothing(connected: SandboxServer) -> None:
+    """A cancelled wait keeps its place in the queue until it lapses: the triggerer may only be restarting."""
+    pending = asyncio.ensure_future(events_of(trigger(connected, 90_000)))
+    hook = ApiUsageHook()
+    org_id = connected.org.identity.org_id
+    while not await asyncio.to_thread(hook.ledger.waiting, org_id, timezone.utcnow()):
+        assert not pending.done()
+    pending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pending
+
+    assert len(hook.ledger.waiting(org_id, timezone.utcnow())) == 1
+
+
+async def test_it_never_blocks_the_event_loop(connected: SandboxServer) -> None:
+    """While a slow org lets it wait, everything else in the triggerer goes on."""
+    connected.org.faults.order(Fault("delay", seconds=1, path="/limits", count=1))
+    pending = asyncio.ensure_future(events_of(trigger(connected, 10)))
+    turns = 0
+    while not pending.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+
+    assert (await pending)[0]["status"] == "granted"
+    assert turns > 20
