@@ -40,7 +40,7 @@ def lines_of(log: str, *beginnings: str) -> str:
 
 
 def section(log: str, first: str, end: str) -> str:
-    """Return the part of a task's log from the line that begins with ``first`` up to the one that begins with ``end``."""
+    """Return the part of a task's log from a line that begins with ``first`` up to one that begins with ``end``."""
     lines = log.splitlines()
     begin = next((n for n, line in enumerate(lines) if line.startswith(first)), len(lines))
     stop = next((n for n, line in enumerate(lines) if n > begin and line.startswith(end)), len(lines))
