@@ -1,0 +1,101 @@
+"""Races between real processes, on both stores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, inspect
+
+from airflow_provider_apiusage.gate import Gate
+from airflow_provider_apiusage.quota.model import Grant, Holder, QuotaRequest, Wait
+from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+from airflow_provider_apiusage.store.usage_store import UsageStore
+from airflow_provider_apiusage.usage.model import LimitReading, ReadingSource
+from tests.contracts import racers
+from tests.contracts.conftest import open_engine
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def race(url: str, processes: int, rounds: int, calls: int) -> Counter[int]:
+    """Let processes race; return how many of them were granted, by round."""
+    barrier, results = SPAWN.Barrier(processes), SPAWN.Queue()
+    running = [
+        SPAWN.Process(target=racers.ask, args=(url, racer, rounds, calls, barrier, results))
+        for racer in range(processes)
+    ]
+    for process in running:
+        process.start()
+    won: Counter[int] = Counter()
+    for _ in running:
+        won.update(results.get(timeout=240)[1])
+    for process in running:
+        process.join()
+        assert process.exitcode == 0
+    return won
+
+
+@pytest.mark.parametrize(
+    ("processes", "rounds", "calls", "fit"), [(2, 1_000, 60, 1), (4, 50, 30, 3)], ids=["two", "four"]
+)
+def test_racing_gates_are_never_granted_the_same_calls(
+    engine: Engine, store_url: str, processes: int, rounds: int, calls: int, fit: int
+) -> None:
+    """100 calls are left; two gates ask for 60 each, a thousand times: always one is granted, never both."""
+    UsageStore(engine).add_readings(racers.reading_of(racers.org_of(number)) for number in range(rounds))
+    won = race(store_url, processes, rounds, calls)
+
+    assert won == dict.fromkeys(range(rounds), fit)
+    ledger = QuotaLedger(engine)
+    for number in range(rounds):
+        held = ledger.reservations(racers.org_of(number), racers.NOW)
+        assert sum(reservation.needs["DailyApiRequests"] for reservation in held) == fit * calls <= 100
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_processes_that_start_at_once_migrate_once(store_url: str, attempt: int) -> None:
+    """Four processes open an empty store at the same moment: none fails, and the schema is there."""
+    barrier, results = SPAWN.Barrier(4), SPAWN.Queue()
+    running = [SPAWN.Process(target=racers.open_store, args=(store_url, barrier, results)) for _ in range(4)]
+    for process in running:
+        process.start()
+    outcomes = [results.get(timeout=60) for _ in running]
+    for process in running:
+        process.join()
+
+    assert outcomes == [None] * 4
+    engine = open_engine(store_url)
+    with engine.connect() as connection:
+        assert len(inspect(connection).get_table_names()) == 8
+
+
+def test_a_load_killed_half_way_leaves_a_reservation_that_lapses(engine: Engine, store_url: str) -> None:
+    """The holder is killed without a word; its calls stay reserved until the lease ends, then they can be granted."""
+    results = SPAWN.Queue()
+    holder = SPAWN.Process(target=racers.hold_for_ever, args=(store_url, results))
+    holder.start()
+    held_until = results.get(timeout=60)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    assert holder.exitcode == -signal.SIGKILL
+
+    now = racers.NOW
+
+    def read() -> list[LimitReading]:
+        skewless = (now, now)
+        return [LimitReading(racers.org_of(0), "DailyApiRequests", ReadingSource.LIMITS, *skewless, 1_000, 100, 900)]
+
+    gate = Gate(QuotaLedger(engine), UsageStore(engine), read, timedelta(minutes=5), lambda: now)
+    request = QuotaRequest(racers.org_of(0), Holder("dag", "run", "next"), {"DailyApiRequests": 60}, now)
+    now = held_until - timedelta(microseconds=1)
+    assert isinstance(gate.turn(request), Wait)
+    # Its last calls may be missing from a reading for five minutes more.
+    now = held_until + timedelta(minutes=4, seconds=59)
+    assert isinstance(gate.turn(request), Wait)
+    now = held_until + timedelta(minutes=10)
+    assert isinstance(gate.turn(request), Grant)
