@@ -50,7 +50,9 @@ def announce(context: Context, event: str, org_id: str, extra: Mapping[str, Any]
 
 
 def gauge(reading: LimitReading) -> None:
-    """Set the gauges ``apiusage.limit``, ``.used`` and ``.remaining`` from one reading; unknowns stay out.
+    """Set the gauges ``apiusage.<org>.<limit>.limit``, ``.used`` and ``.remaining``; unknowns stay out.
+
+    Org and limit are in the name because plain StatsD drops tags, and one limit would overwrite another.
 
     :param reading: an org-wide reading.
     """
@@ -58,4 +60,4 @@ def gauge(reading: LimitReading) -> None:
     for name in ("limit", "used", "remaining"):
         value = getattr(reading, name)
         if value is not None:
-            Stats.gauge(f"apiusage.{name}", value, tags=tags)
+            Stats.gauge(f"apiusage.{reading.org_id}.{reading.name}.{name}", value, tags=tags)

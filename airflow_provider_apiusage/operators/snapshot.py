@@ -28,7 +28,7 @@ class ApiUsageSnapshotOperator(BaseOperator):
          "daily": {"2026-10-07": 15000, ...}, "findings": [...], "api_calls": 1}
 
     It emits an asset event on ``salesforce-usage://<org id>/snapshot`` through the asset alias
-    ``apiusage_snapshot``, and the gauges ``apiusage.used``, ``.limit`` and ``.remaining``, tagged by org and limit.
+    ``apiusage_snapshot``, and sets the gauges ``apiusage.<org id>.<limit name>.used``, ``.limit`` and ``.remaining``.
 
     :param salesforce_conn_id: connection of type ``salesforce`` (templated).
     :param store_conn_id: where to keep it; default ``[apiusage] store_conn_id`` (templated).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,13 +27,15 @@ def postgres() -> Iterator[URL]:
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty store."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'apiusage.db'}"
+        file = tmp_path / "apiusage.db"
+        yield f"sqlite:///{file}"
+        assert_not_in_use(file)
         return
     with fresh_database(request.getfixturevalue("postgres")) as url:
         yield url.render_as_string(hide_password=False)
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str | URL) -> Engine:
     """An engine as the package makes it."""
     return prepare_engine(create_engine(url, poolclass=NullPool))
 
@@ -47,9 +50,25 @@ def engine(store_url: str) -> Engine:
 
 @pytest.fixture
 def store(engine: Engine) -> UsageStore:
+    """Readings and counts."""
     return UsageStore(engine)
 
 
 @pytest.fixture
 def ledger(engine: Engine) -> QuotaLedger:
+    """Requests and reservations."""
     return QuotaLedger(engine)
+
+
+def assert_not_in_use(file: Path) -> None:
+    """See that no transaction is open on a SQLite file: the write lock is free, and the log can be folded away."""
+    if not file.exists():
+        return
+    connection = sqlite3.connect(file, isolation_level=None, timeout=0)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert not busy, "a reader was left open"
+    finally:
+        connection.close()

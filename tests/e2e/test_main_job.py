@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_apiusage.sandbox import SandboxServer
+from airflow_provider_apiusage.sandbox import Fault, SandboxServer
 from example_dags.demo.standalone import StandaloneAirflow
-from tests.e2e.conftest import EXAMPLES, environment_for
+from tests.e2e.conftest import EXAMPLES, Metrics, environment_for
 
 pytestmark = pytest.mark.e2e
 
@@ -19,7 +19,7 @@ SECRET_FIELDS = ("consumer_secret", "password", "security_token", "private_key",
 
 
 def test_snapshot_reconcile_and_gate(
-    sandbox: SandboxServer, start_airflow: Callable[..., StandaloneAirflow], tmp_path: Path
+    sandbox: SandboxServer, start_airflow: Callable[..., StandaloneAirflow], tmp_path: Path, metrics: Metrics
 ) -> None:
     """The seed's example comes out of a real run; a gated load waits in the triggerer, is let through and released."""
     org = sandbox.org
@@ -29,6 +29,10 @@ def test_snapshot_reconcile_and_gate(
         sandbox,
         AIRFLOW_VAR_APIUSAGE_DAILY_REPORT=org.settings.report_id,
         AIRFLOW__APIUSAGE__POLL_INTERVAL="1",
+        AIRFLOW__METRICS__STATSD_ON="True",
+        AIRFLOW__METRICS__STATSD_HOST="127.0.0.1",
+        AIRFLOW__METRICS__STATSD_PORT=str(metrics.port),
+        AIRFLOW__METRICS__METRICS_ALLOW_LIST="apiusage",  # the scheduler alone would flood the socket
     )
     airflow = start_airflow(dags, settings)
 
@@ -43,6 +47,10 @@ def test_snapshot_reconcile_and_gate(
     assert snapshot["limits"]["DailyApiRequests"]["limit"] == 27_000
     assert snapshot["limits"]["DailyApiRequests"]["used"] in (used_before, used_before + 1)
     assert snapshot["observed_at"].startswith("2026-10-07T14:30:00")
+
+    gauge = f"apiusage.{org.identity.org_id}.DailyApiRequests"
+    assert metrics.value(f"{gauge}.used") == snapshot["limits"]["DailyApiRequests"]["used"]
+    assert metrics.value(f"{gauge}.limit") == 27_000
 
     # Reconciliation: the worked example of the seed, give or take the calls of the snapshots themselves.
     run = airflow.trigger("api_usage_reconcile")
@@ -75,6 +83,14 @@ def test_snapshot_reconcile_and_gate(
     assert (loaded["processed"], loaded["failed"]) == (200, 0)
     released = airflow.xcom("gated_bulk_load", run, "release")
     assert released == {"reservation_id": reservation["reservation_id"], "released": True, "state": "released"}
+
+    # What fails, fails with a reason: a need that can never fit, and an org that knows nobody any more.
+    run = airflow.trigger("gated_bulk_load", {"calls": 1_000_000})
+    assert airflow.wait_for_run("gated_bulk_load", run) == "failed"
+    assert "1,000,000 needed can never fit" in airflow.log("gated_bulk_load", run, "gate")
+    org.faults.order(Fault("unauthorized", path="/limits"))
+    run = airflow.trigger("api_usage_snapshot")
+    assert airflow.wait_for_run("api_usage_snapshot", run) == "failed"
 
     # No secret anywhere that Airflow keeps or shows: logs, the metadata database (XComs, serialized DAGs and triggers).
     secrets = {

