@@ -34,8 +34,10 @@ lint: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest -q -n 2 tests/usage tests/quota tests/salesforce
 
+# What starts a whole Airflow runs by itself: beside other tests it would only wait for the processors.
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e"
+	$(BIN)/python -m pytest -q -m e2e
 
 demo: $(READY)
 	@$(BIN)/python -m example_dags.demo

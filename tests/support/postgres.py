@@ -41,9 +41,7 @@ def fresh_database(server: URL, **settings: str) -> Iterator[URL]:
     run(server, f"CREATE DATABASE {name}")
     run(server, *(f"ALTER DATABASE {name} SET {setting} = '{value}'" for setting, value in settings.items()))
     yield server.set(database=name)
-    in_transaction = text(
-        "SELECT state, query FROM pg_stat_activity WHERE datname = :name AND state ~ 'in transaction'"
-    )
+    in_transaction = text("SELECT query FROM pg_stat_activity WHERE datname = :name AND state ~ 'in transaction'")
     engine = create_engine(server, poolclass=NullPool)
     with engine.connect() as connection:
         assert connection.execute(in_transaction, {"name": name}).all() == []

@@ -10,6 +10,8 @@ from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading, Re
 ORG = "00DAA0000000001"
 NOW = datetime(2026, 10, 7, 14, 30, tzinfo=UTC)
 BATCHES = "DailyBulkApiBatches"
+LEASE = timedelta(hours=1)
+MAX_AGE = timedelta(minutes=15)
 
 
 def minutes(number: float) -> timedelta:
@@ -46,8 +48,8 @@ def request(
     at: datetime = NOW,
     *,
     reserve: int | float | dict[str, int] = 0,
-    lease: timedelta = minutes(60),
-    max_age: timedelta = minutes(15),
+    lease: timedelta = LEASE,
+    max_age: timedelta = MAX_AGE,
     on_unknown: OnUnknown = OnUnknown.WAIT,
     org_id: str = ORG,
 ) -> QuotaRequest:
