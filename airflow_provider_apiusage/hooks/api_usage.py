@@ -32,6 +32,7 @@ from airflow_provider_apiusage.usage.model import (
 )
 
 if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
     from requests import Session
     from simple_salesforce.api import Salesforce
 
@@ -120,7 +121,7 @@ class ApiUsageHook(SalesforceHook):
 
     def get_daily_usage(
         self,
-        daily_report: str,
+        daily_report: str | ObjectStoragePath,
         *,
         coverage: Coverage | str = Coverage.SOAP,
         date_column: str | None = None,
@@ -130,8 +131,8 @@ class ApiUsageHook(SalesforceHook):
     ) -> DailyUsage:
         """Read calls by user and UTC day from the 7-day report. Spends 1 API call for a report, none for a CSV.
 
-        :param daily_report: the id of a saved report (``00O...``), or the path or URL of an exported CSV, anything
-            ``ObjectStoragePath`` opens.
+        :param daily_report: the id of a saved report (``00O...``), or the path or URL of an exported CSV, or an
+            ``ObjectStoragePath``.
         :param coverage: which calls the report counts: ``soap`` as documented, or ``all``.
         :param date_column: API name or label of the column that holds the day, where it cannot be told by itself.
         :param user_column: likewise for the user.
@@ -141,7 +142,7 @@ class ApiUsageHook(SalesforceHook):
         :raises ConfigurationError: if the CSV cannot be read.
         """
         source = DailyUsageSource(
-            daily_report=daily_report,
+            daily_report=str(daily_report),
             coverage=Coverage(coverage),
             date_column=date_column,
             user_column=user_column,
@@ -153,7 +154,7 @@ class ApiUsageHook(SalesforceHook):
         return usage
 
     def take_snapshot(
-        self, *, daily_report: str | None = None, taken_by: str | None = None, **report_options: Any
+        self, *, daily_report: str | ObjectStoragePath | None = None, taken_by: str | None = None, **report_options: Any
     ) -> Snapshot:
         """Fetch the limits, and the 7-day report where asked for. Spends 1 API call, 2 with a report by id.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from airflow_provider_apiusage.quota.model import Reserve
+from airflow_provider_apiusage.quota.model import OnUnknown, Reserve
 from airflow_provider_apiusage.usage.model import API_REQUESTS
 
 
@@ -57,6 +57,17 @@ def duration_from(field: str, value: Any) -> timedelta:
     if not isinstance(value, timedelta) or value <= timedelta(0):
         raise ValueError(f"{field}={value!r} must be a timedelta, or seconds, of more than zero.")
     return value
+
+
+def on_unknown_from(value: Any) -> OnUnknown:
+    """Read ``on_unknown``.
+
+    :raises ValueError: if it is none of ``wait``, ``fail`` and ``allow``.
+    """
+    try:
+        return OnUnknown(value)
+    except ValueError:
+        raise ValueError(f"on_unknown={value!r} must be one of 'wait', 'fail' and 'allow'.") from None
 
 
 def _parsed(value: Any) -> Any:

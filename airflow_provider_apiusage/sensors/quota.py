@@ -18,8 +18,8 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk import timezone
 
 from airflow_provider_apiusage.hooks.context import holder_of
-from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, reserve_from
-from airflow_provider_apiusage.quota.model import Decision, Grant, OnUnknown, QuotaRequest, Refuse, Wait
+from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, on_unknown_from, reserve_from
+from airflow_provider_apiusage.quota.model import Decision, Grant, QuotaRequest, Refuse, Wait
 from airflow_provider_apiusage.quota.wire import request_to_json, reservation_to_json
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class ApiQuotaSensor(BaseSensorOperator):
             reserve=reserve_from(self.reserve),
             lease=duration_from("lease", self.lease),
             max_age=duration_from("max_age", self.max_age),
-            on_unknown=OnUnknown(self.on_unknown),
+            on_unknown=on_unknown_from(self.on_unknown),
         )
 
     def _leave_queue(self, context: Context) -> None:

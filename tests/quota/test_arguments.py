@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, reserve_from
+from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, on_unknown_from, reserve_from
 from airflow_provider_apiusage.quota.model import Holder, OnUnknown, QuotaRequest, Reserve
 from airflow_provider_apiusage.quota.wire import request_from_json, request_to_json
 
@@ -89,6 +89,13 @@ def test_a_duration_that_makes_no_sense_is_refused_by_name(written: Any) -> None
     """Zero or negative durations would let a reservation lapse before it begins."""
     with pytest.raises(ValueError, match="lease"):
         duration_from("lease", written)
+
+
+@pytest.mark.parametrize("written", ["", "maybe", None, "WAIT"])
+def test_on_unknown_is_one_of_three_words(written: Any) -> None:
+    """A typing mistake must not open a gate."""
+    with pytest.raises(ValueError, match="on_unknown"):
+        on_unknown_from(written)
 
 
 @given(
