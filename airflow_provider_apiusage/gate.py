@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.quota.policy import Approve, Knowledge, Verdict, decide, must_expire
+from airflow_provider_apiusage.quota.policy import Approve, Knowledge, OpensAt, Verdict, decide, must_expire
 from airflow_provider_apiusage.salesforce.errors import (
     ApiUsageError,
     ConcurrencyLimitError,
@@ -118,7 +119,7 @@ class Gate:
             outstanding=turn.outstanding(readings, names, now),
             now=now,
             retry_at=now + self.poll_interval,
-            opens_at=lambda name, calls: self._opens_at(turn, readings[name], calls),
+            opens_at=_expiry(turn, readings),
         )
         mine = next(place for place, waiting in enumerate(queue) if waiting.holder == request.holder)
         return decide(queue[: mine + 1], knowledge)[mine][1]
@@ -150,15 +151,26 @@ class Gate:
             return now + max(r.skew for r in known) >= verdict.opens_at
         return any(must_expire(each) for each in verdict.figures)
 
-    def _opens_at(self, turn: Turn, latest: LimitReading, calls: int) -> datetime | None:
-        """Return the earliest instant (the org's time) at which ``calls`` can have left the window since ``latest``."""
-        at = latest.observed_at
-        history = turn.readings(latest.name, at - 2 * WINDOW - STALENESS, at)
+
+def _expiry(turn: Turn, readings: Mapping[str, LimitReading]) -> OpensAt:
+    """Return how to tell the earliest instant (the org's time) at which calls can have left a limit's window.
+
+    The curve of a limit is made once, however many wait in the queue: the turn holds the org's lock meanwhile.
+    """
+
+    @cache
+    def curve_of(name: str) -> Curve:
+        at = readings[name].observed_at
+        history = turn.readings(name, at - 2 * WINDOW - STALENESS, at)
         step = -(-len(history) // MOST_READINGS) or 1
-        curve = Curve(s for reading in history[::-step] for s in statements_of_reading(reading))
-        if curve.conflict() is not None:
-            return None
-        return earliest_expiry(curve, at, calls)
+        return Curve(s for reading in history[::-step] for s in statements_of_reading(reading))
+
+    @cache
+    def opens_at(name: str, calls: int) -> datetime | None:
+        curve = curve_of(name)
+        return None if curve.conflict() is not None else earliest_expiry(curve, readings[name].observed_at, calls)
+
+    return opens_at
 
 
 def _enter(turn: Turn, request: QuotaRequest, verdict: Verdict, now: datetime) -> Decision:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import mask_secret
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, mask_secret
 from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
 
 from airflow_provider_apiusage.gate import Gate
-from airflow_provider_apiusage.hooks.store import configured_store, engine_of, get_connection
+from airflow_provider_apiusage.hooks.store import configured_store, engine_of, get_connection, no_connection
 from airflow_provider_apiusage.salesforce.credentials import Credentials, credentials_from
 from airflow_provider_apiusage.salesforce.daily_usage import DailyUsageSource
 from airflow_provider_apiusage.salesforce.errors import (
@@ -81,11 +81,19 @@ class ApiUsageHook(SalesforceHook):
         return self._session.calls if "_session" in self.__dict__ else 0
 
     async def prepare(self) -> None:
-        """Look both connections up without blocking; a trigger does this before it uses the hook in a thread."""
+        """Look both connections up without blocking; a trigger does this before it uses the hook in a thread.
+
+        :raises ConfigurationError: if there is none of that name.
+        """
         from airflow.providers.common.compat.connection import get_async_connection
 
-        for conn_id in filter(None, (self.conn_id, configured_store(self.store_conn_id))):
-            self._connections[conn_id] = await get_async_connection(conn_id)
+        wanted = {self.conn_id: "the org", configured_store(self.store_conn_id): "the store"}
+        for conn_id, what in wanted.items():
+            if conn_id is not None:
+                try:
+                    self._connections[conn_id] = await get_async_connection(conn_id)
+                except AirflowNotFoundException:
+                    raise no_connection(conn_id, what) from None
 
     # --- the org -------------------------------------------------------------------------------------------------
 

@@ -81,11 +81,16 @@ def get_connection(conn_id: str, what: str) -> Any:
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise ConfigurationError(
-            f"There is no connection {conn_id!r}.",
-            Where(conn_id, what),
-            "Create it: airflow connections add, an AIRFLOW_CONN_ variable, or Admin > Connections.",
-        ) from None
+        raise no_connection(conn_id, what) from None
+
+
+def no_connection(conn_id: str, what: str) -> ConfigurationError:
+    """Return the error that a connection is missing."""
+    return ConfigurationError(
+        f"There is no connection {conn_id!r}.",
+        Where(conn_id, what),
+        "Create it: airflow connections add, an AIRFLOW_CONN_ variable, or Admin > Connections.",
+    )
 
 
 def _engine_from(connection: Any) -> Engine:

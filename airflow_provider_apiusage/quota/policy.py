@@ -104,9 +104,12 @@ def _figures(
     remaining = reading.remaining
     if remaining is None and limit is not None and reading.used is not None:
         remaining = limit - reading.used
-    reserve = request.reserve.calls.get(name) if limit is None else request.reserve.of(name, limit)
-    if reading.source is ReadingSource.EXHAUSTED and reserve is None:
-        reserve = 0
+    if limit is not None:
+        reserve: int | None = request.reserve.of(name, limit)
+    elif name in request.reserve.calls or not request.reserve.share or reading.source is ReadingSource.EXHAUSTED:
+        reserve = request.reserve.calls.get(name, 0)
+    else:
+        reserve = None  # a share of nobody knows what
     known = remaining is not None and reserve is not None
     return LimitFigures(
         name=name,
@@ -157,8 +160,10 @@ def _unknown(request: QuotaRequest, figures: LimitFigures, knowledge: Knowledge)
     age = knowledge.now - reading.received_at
     if age > request.max_age:
         return f"{name}: the latest reading is {_minutes(age.total_seconds())} old, more than max_age allows."
-    if figures.headroom is None:
+    if figures.remaining is None:
         return f"{name}: the org did not say how much is left."
+    if figures.headroom is None:
+        return f"{name}: the org did not say what the limit is, so a share of it cannot be kept; give calls instead."
     return None
 
 

@@ -81,10 +81,16 @@ def looking(engine: Engine) -> Iterator[Connection]:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that writes: all of it or nothing. On SQLite it holds the only write lock from its beginning.
 
+    On PostgreSQL it is read committed, whatever the database's default: who waited for a lock must see what was
+    committed meanwhile.
+
     :raises StoreUnavailableError: if the store cannot be reached or written.
     """
+    options: dict[str, Any] = {_WRITES: True}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "READ COMMITTED"
     with _translated(engine), engine.connect() as connection:
-        connection = connection.execution_options(**{_WRITES: True})
+        connection = connection.execution_options(**options)
         with connection.begin():
             yield connection
 

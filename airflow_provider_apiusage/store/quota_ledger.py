@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, update
 
 from airflow_provider_apiusage.quota.model import (
     Holder,
@@ -57,8 +57,7 @@ class QuotaLedger:
         :raises StoreUnavailableError: if the store cannot be written.
         """
         with writing(self._engine) as connection:
-            insert_unless_there(connection, org, [{"org_id": org_id}])
-            connection.execute(select(org.c.org_id).where(org.c.org_id == org_id).with_for_update())
+            _lock(connection, org_id)
             yield Turn(connection, org_id)
 
     def release(self, reservation_id: str, now: datetime) -> Released | None:
@@ -68,21 +67,18 @@ class QuotaLedger:
         :param now: our clock.
         :returns: ``None`` if there is no such reservation.
         """
+        of_reservation = lease.c.reservation_id == reservation_id
         with writing(self._engine) as connection:
+            org_id = connection.execute(select(lease.c.org_id).where(of_reservation)).scalar_one_or_none()
+            if org_id is None:
+                return None
+            _lock(connection, org_id)
             ended = connection.execute(
                 update(lease)
-                .where(
-                    lease.c.reservation_id == reservation_id,
-                    lease.c.state == LeaseState.GRANTED.value,
-                    lease.c.held_until > now,
-                )
+                .where(of_reservation, lease.c.state == LeaseState.GRANTED.value, lease.c.held_until > now)
                 .values(state=LeaseState.RELEASED.value, ended_at=now)
             )
-            state = connection.execute(
-                select(lease.c.state).where(lease.c.reservation_id == reservation_id)
-            ).scalar_one_or_none()
-        if state is None:
-            return None
+            state = connection.execute(select(lease.c.state).where(of_reservation)).scalar_one()
         if ended.rowcount == 0 and state == LeaseState.GRANTED.value:
             state = LeaseState.LAPSED.value  # past its end, though no turn has written that down yet
         return Released(reservation_id, ended.rowcount == 1, LeaseState(state))
@@ -182,13 +178,16 @@ class Turn:
 
     def last_read_at(self) -> datetime | None:
         """Return when the org was last read on purpose (our clock), whatever came of it; headers do not count."""
-        latest: datetime | None = self._connection.execute(
-            select(func.max(reading.c.received_at)).where(
-                reading.c.org_id == self.org_id,
-                reading.c.source.in_((ReadingSource.LIMITS.value, ReadingSource.EXHAUSTED.value)),
-            )
-        ).scalar_one()
-        return latest
+        # One question per source: each is answered by the last entry of an index, however many readings there are.
+        of_source = [
+            self._connection.execute(
+                select(func.max(reading.c.received_at)).where(
+                    reading.c.org_id == self.org_id, reading.c.source == source.value
+                )
+            ).scalar_one()
+            for source in (ReadingSource.LIMITS, ReadingSource.EXHAUSTED)
+        ]
+        return max((instant for instant in of_source if instant is not None), default=None)
 
     def readings(self, name: str, since: datetime, until: datetime) -> tuple[LimitReading, ...]:
         """Return the org-wide readings of one limit with ``since <= observed_at <= until``, oldest first."""
@@ -211,19 +210,12 @@ class Turn:
             [readings[name].received_at - STALENESS if name in readings else now - WINDOW for name in names],
             default=now,
         )
-        held = self._connection.execute(
-            select(lease.c.needs, lease.c.state, lease.c.ended_at).where(
-                lease.c.org_id == self.org_id,
-                or_(
-                    lease.c.state == LeaseState.GRANTED.value,
-                    and_(
-                        lease.c.granted_at.is_not(None),
-                        lease.c.state.in_((LeaseState.RELEASED.value, LeaseState.LAPSED.value)),
-                        lease.c.ended_at > earliest,
-                    ),
-                ),
-            )
-        ).all()
+        # Two questions, not one with "or": each has an index that passes over the history of the org.
+        needs = select(lease.c.needs, lease.c.state, lease.c.ended_at).where(lease.c.org_id == self.org_id)
+        held = [
+            *self._connection.execute(needs.where(lease.c.state == LeaseState.GRANTED.value)),
+            *self._connection.execute(needs.where(lease.c.granted_at.is_not(None), lease.c.ended_at > earliest)),
+        ]
         totals = dict.fromkeys(names, 0)
         for row in held:
             for name in names:
@@ -288,9 +280,11 @@ class Turn:
         per change, not one per turn.
 
         :param kind: ``"grant"``, ``"wait"`` or ``"refuse"``.
+        :raises LookupError: if the holder neither waits nor holds anything.
         """
-        holder = request.holder
-        row = self._connection.execute(_of_holder(self.org_id, holder).order_by(lease.c.id.desc()).limit(1)).one()
+        row = self._live(request.holder)
+        if row is None:
+            raise LookupError(f"{request.holder} neither waits for quota of org {self.org_id} nor holds any.")
         last = self._connection.execute(
             select(decision.c.kind, decision.c.reason)
             .where(decision.c.reservation_id == row.reservation_id)
@@ -337,6 +331,12 @@ class Turn:
 
     def _end(self, row: Row[Any], state: LeaseState, now: datetime) -> None:
         self._connection.execute(update(lease).where(lease.c.id == row.id).values(state=state.value, ended_at=now))
+
+
+def _lock(connection: Connection, org_id: str) -> None:
+    """Hold the org's lock until the transaction ends; SQLite's write lock, held already, is one for all orgs."""
+    insert_unless_there(connection, org, [{"org_id": org_id}])
+    connection.execute(select(org.c.org_id).where(org.c.org_id == org_id).with_for_update())
 
 
 def _of_holder(org_id: str, holder: Holder) -> Any:

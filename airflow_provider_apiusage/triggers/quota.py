@@ -14,6 +14,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_apiusage.quota.model import Decision, Grant, Refuse, Wait
 from airflow_provider_apiusage.quota.wire import request_from_json, reservation_to_json
 
+log = logging.getLogger(__name__)
+
 SHORTEST_SLEEP = 1.0
 """Seconds; two turns of one gate never follow each other faster."""
 
@@ -61,39 +63,51 @@ class ApiQuotaTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event and end."""
-        from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
-        from airflow_provider_apiusage.salesforce.errors import ApiUsageError
+        try:
+            event = await self._wait()
+        except Exception as failed:
+            # Airflow would turn a trigger that raises into a skipped task where soft_fail is set.
+            log.exception("The gate gives up")
+            kind = getattr(failed, "kind", type(failed).__name__)
+            event = {"status": "error", "kind": kind, "message": str(failed)}
+        yield TriggerEvent(event)
 
-        log = logging.getLogger(__name__)
+    async def _wait(self) -> dict[str, Any]:
+        """Take turns until there is an answer; return the event's payload."""
+        from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+        from airflow_provider_apiusage.store.errors import StoreUnavailableError
+
         request = request_from_json(self.request)
         hook = ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
         await hook.prepare()
         told = ""
         while True:
+            pause = max(self.poll_interval, SHORTEST_SLEEP)
             try:
                 decision = await asyncio.to_thread(self._turn, hook, request)
-            except ApiUsageError as failed:
-                yield TriggerEvent({"status": "error", "kind": failed.kind, "message": str(failed)})
-                return
-            event = _event_of(decision)
-            if event is not None:
-                yield event
-                return
-            assert isinstance(decision, Wait)
-            if decision.reason != told:
-                log.info("%s", decision.reason)
-                told = decision.reason
-            pause = (decision.until - timezone.utcnow()).total_seconds()
-            await asyncio.sleep(max(pause, SHORTEST_SLEEP))
+            except StoreUnavailableError as failed:
+                # A database that restarts must not fail every gate that waits; the sensor's timeout is the limit.
+                reason = str(failed)
+            else:
+                payload = _payload_of(decision)
+                if payload is not None:
+                    return payload
+                assert isinstance(decision, Wait)
+                reason = decision.reason
+                pause = max((decision.until - timezone.utcnow()).total_seconds(), SHORTEST_SLEEP)
+            if reason != told:
+                log.info("%s", reason)
+                told = reason
+            await asyncio.sleep(pause)
 
     def _turn(self, hook: Any, request: Any) -> Decision:
         return hook.gate(timedelta(seconds=self.poll_interval)).turn(request)  # type: ignore[no-any-return]
 
 
-def _event_of(decision: Decision) -> TriggerEvent | None:
+def _payload_of(decision: Decision) -> dict[str, Any] | None:
     if isinstance(decision, Grant):
         reservation = reservation_to_json(decision.reservation)
-        return TriggerEvent({"status": "granted", "reason": decision.reason, "reservation": reservation})
+        return {"status": "granted", "reason": decision.reason, "reservation": reservation}
     if isinstance(decision, Refuse):
-        return TriggerEvent({"status": "refused", "reason": decision.reason})
+        return {"status": "refused", "reason": decision.reason}
     return None

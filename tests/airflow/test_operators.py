@@ -45,6 +45,32 @@ def test_a_snapshot_is_kept_and_announced(connected: SandboxServer, run_dag: Cal
     assert event.extra["used"] == result["limits"]["DailyApiRequests"]["used"]
 
 
+def test_several_orgs_are_mapped_over_one_task(connected: SandboxServer, run_dag: Callable[..., Any]) -> None:
+    """A mapped snapshot keeps one for each connection, and announces each beside the user's own outlet."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.sdk import Asset
+    from airflow.utils.session import create_session
+    from sqlalchemy import func, select
+
+    with DAG("snapshot_mapped", schedule=None) as dag:
+        ApiUsageSnapshotOperator.partial(task_id="snapshot", outlets=[Asset("of_the_user")]).expand(
+            salesforce_conn_id=["salesforce_default", "salesforce_default"]
+        )
+    run = run_dag(dag)
+
+    assert [str(ti.state) for ti in run.get_task_instances()] == ["success", "success"]
+    with create_session() as session:
+        counts = dict(
+            session.execute(
+                select(AssetModel.name, func.count())
+                .join(AssetEvent, AssetEvent.asset_id == AssetModel.id)
+                .where(AssetEvent.source_dag_id == "snapshot_mapped")
+                .group_by(AssetModel.name)
+            ).all()
+        )
+    assert counts == {"of_the_user": 2, f"apiusage_{connected.org.identity.org_id}_snapshot": 2}
+
+
 def test_a_retried_snapshot_is_kept_once(connected: SandboxServer, run_dag: Callable[..., Any]) -> None:
     """A task that kept its snapshot and then died returns the same one on its next try, without a call."""
     with DAG("snapshot_twice", schedule=None) as dag:

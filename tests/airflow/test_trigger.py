@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +91,38 @@ async def test_an_error_that_waiting_cannot_mend_is_an_event_with_its_kind(
     assert (event["status"], event["kind"]) == ("error", "authentication")
     assert "salesforce_default" in event["message"]
     assert "wrong-secret" not in event["message"]
+
+
+async def test_a_connection_that_is_gone_is_an_event_too(
+    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trigger that raises would be skipped under ``soft_fail``; a missing connection must not be."""
+    monkeypatch.delenv("AIRFLOW_CONN_SALESFORCE_DEFAULT")
+    (event,) = await events_of(trigger(connected, 10))
+
+    assert (event["status"], event["kind"]) == ("error", "configuration")
+    assert "no connection 'salesforce_default'" in event["message"]
+
+
+async def test_a_store_that_is_away_for_a_moment_is_waited_for(
+    connected: SandboxServer, store_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database that restarts does not fail the gates that wait; they go on when it is back."""
+    waiting = trigger(connected, 10)
+    ApiUsageHook().store.orgs()
+    away = store_file.with_suffix(".away")
+    store_file.rename(away)
+    store_file.mkdir()
+    caplog.set_level("INFO")
+    pending = asyncio.ensure_future(events_of(waiting))
+    while "The store cannot be used" not in caplog.text:
+        assert not pending.done()
+        await asyncio.sleep(0.01)
+    store_file.rmdir()
+    away.rename(store_file)
+    (event,) = await pending
+
+    assert event["status"] == "granted"
 
 
 async def test_a_restarted_trigger_takes_up_its_grant(connected: SandboxServer) -> None:

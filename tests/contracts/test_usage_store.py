@@ -48,7 +48,7 @@ SNAPSHOT = Snapshot(
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 _counts = st.none() | st.integers(-(2**62), 2**62)
-_instants = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+_instants = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | _text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
@@ -158,7 +158,8 @@ def test_threads_that_add_one_snapshot_at_once_keep_it_once(store: UsageStore) -
 
     for number in range(10):
         name = f"{NAME}/{number}"
-        mine = [replace(SNAPSHOT, taken_by=name, readings=(reading(used, NOW + minutes(used)),)) for used in range(4)]
+        at = NOW + minutes(number)
+        mine = [replace(SNAPSHOT, taken_by=name, readings=(reading(used, at),)) for used in range(4)]
         with ThreadPoolExecutor(4) as threads:
             kept = list(threads.map(add, mine))
         assert sorted(kept) == [False, False, False, True]

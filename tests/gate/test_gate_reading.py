@@ -1,0 +1,279 @@
+"""When the gate reads the org, when it need not, and what it does if it cannot."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from airflow_provider_apiusage.gate import SOON, Gate
+from airflow_provider_apiusage.quota.model import Decision, OnUnknown
+from airflow_provider_apiusage.salesforce.errors import (
+    ApiUsageError,
+    AuthenticationError,
+    ConcurrencyLimitError,
+    ConfigurationError,
+    MalformedAnswerError,
+    UnavailableError,
+    Where,
+)
+from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+from airflow_provider_apiusage.store.usage_store import UsageStore
+from airflow_provider_apiusage.usage.model import ReadingSource
+from tests.support.gates import POLL, World, granted, refused, waits
+from tests.support.quota import MAX_AGE, NOW, ORG, holder, minutes, reading, request
+
+WHERE = Where("salesforce_default", "acme.my.salesforce.com")
+TICK = timedelta(microseconds=1)
+
+
+def test_where_nothing_is_known_the_org_is_read_once(gate: Gate, world: World, store: UsageStore) -> None:
+    """One call, kept as a reading, answers the first request and the next ones."""
+    assert granted(gate.turn(request("a", 30_000))).reservation.needs == {"DailyApiRequests": 30_000}
+    granted(gate.turn(request("b", 30_000)))
+
+    assert world.reads == [NOW]
+    assert store.latest_reading(ORG) == reading(0)
+
+
+def test_the_org_is_not_read_again_within_the_poll_interval(gate: Gate, world: World) -> None:
+    """A gate that is asked every minute reads every five, and only then sees that calls came free."""
+    world.used = 95_000
+    asked = request("a", 30_000)
+    waits(gate.turn(asked))
+    world.used = 0
+
+    for _ in range(4):
+        world.pass_time(minutes=1)
+        assert waits(gate.turn(asked)).until == world.now + POLL
+    world.now = NOW + POLL - TICK
+    waits(gate.turn(asked))
+    assert world.reads == [NOW]
+    world.now = NOW + POLL
+    granted(gate.turn(asked))
+    assert world.reads == [NOW, NOW + POLL]
+
+
+def test_two_processes_share_one_reading(gate: Gate, world: World, ledger: QuotaLedger, store: UsageStore) -> None:
+    """What one gate has read the other need not read."""
+    other_world = World()
+    granted(gate.turn(request("a", 30_000)))
+
+    granted(other_world.gate(ledger, store).turn(request("b", 30_000)))
+
+    assert other_world.reads == []
+
+
+def test_a_reading_that_is_on_its_way_is_waited_for(ledger: QuotaLedger, store: UsageStore) -> None:
+    """While one process reads, another does not read as well, nor decide by what is missing: it comes back soon."""
+    seen: list[Decision] = []
+
+    class Slow(World):
+        def read(self) -> list:  # type: ignore[type-arg]
+            answer = super().read()
+            seen.append(other.turn(request("b", 10, on_unknown=OnUnknown.FAIL)))
+            return list(answer)
+
+    slow, other_world = Slow(), World()
+    other = other_world.gate(ledger, store)
+
+    granted(slow.gate(ledger, store).turn(request("a", 10)))
+
+    assert waits(seen[0]).until == NOW + SOON
+    assert seen[0].reason.endswith("A new reading is on its way.")
+    assert other_world.reads == []
+    granted(other.turn(request("b", 10, on_unknown=OnUnknown.FAIL)))
+
+
+def test_it_does_not_read_while_the_window_cannot_have_opened(gate: Gate, world: World, store: UsageStore) -> None:
+    """The past tells when calls can leave: until then a reading could not change the answer, so none is made."""
+    # All 95,000 calls were made in the last hour, so none can leave for 23 hours.
+    store.add_readings([reading(0, NOW - minutes(60))])
+    world.used = 95_000
+    asked = request("a", 30_000)
+    opens = waits(gate.turn(asked)).opens_at
+    assert opens is not None
+    assert opens > NOW + timedelta(hours=22)
+
+    world.now = NOW + POLL
+    assert waits(gate.turn(asked)).opens_at == opens
+    world.now = NOW + MAX_AGE
+    waits(gate.turn(asked))
+    assert world.reads == [NOW]
+    world.now = NOW + MAX_AGE + TICK
+    waits(gate.turn(asked))
+    assert world.reads == [NOW, NOW + MAX_AGE + TICK]
+
+
+def test_it_reads_when_the_window_can_have_opened(gate: Gate, world: World, store: UsageStore) -> None:
+    """From the instant named on, a reading can help, and it is made as soon as the poll interval allows."""
+    store.add_readings([reading(0, NOW - timedelta(hours=20)), reading(95_000, NOW - timedelta(hours=19))])
+    world.used = 95_000
+    asked = request("a", 30_000, max_age=timedelta(hours=12))
+    opens = waits(gate.turn(asked)).opens_at
+    assert opens is not None
+    assert NOW + timedelta(hours=3) < opens <= NOW + timedelta(hours=4)
+
+    world.now = opens - TICK
+    waits(gate.turn(asked))
+    assert world.reads == [NOW]
+    world.now, world.used = opens, 0
+    granted(gate.turn(asked))
+    assert world.reads == [NOW, opens]
+
+
+def test_an_org_whose_clock_is_fast_opens_by_its_own_clock(
+    world: World, ledger: QuotaLedger, store: UsageStore
+) -> None:
+    """The window is the org's: ten minutes fast there means ten minutes earlier here."""
+    fast = minutes(10)
+    gate = Gate(
+        ledger,
+        store,
+        lambda: [reading(world.used, world.now + fast, received_at=world.now)] * bool(world.read()),
+        POLL,
+        world.clock,
+    )
+    store.add_readings(
+        [
+            reading(0, NOW + fast - timedelta(hours=20), received_at=NOW - timedelta(hours=20)),
+            reading(95_000, NOW + fast - timedelta(hours=19), received_at=NOW - timedelta(hours=19)),
+        ]
+    )
+    world.used = 95_000
+    asked = request("a", 30_000, max_age=timedelta(hours=12))
+    opens = waits(gate.turn(asked)).opens_at
+    assert opens is not None
+
+    world.now = opens - fast - TICK
+    waits(gate.turn(asked))
+    assert len(world.reads) == 1
+    world.now = opens - fast
+    waits(gate.turn(asked))
+    assert len(world.reads) == 2
+
+
+def test_it_does_not_read_while_only_reservations_stand_in_the_way(gate: Gate, world: World) -> None:
+    """Nobody but their holders can change that, so the org is left alone until the figures are too old."""
+    granted(gate.turn(request("a", 90_000)))
+    asked = request("b", 30_000)
+
+    for passed in (POLL, 2 * POLL, MAX_AGE):
+        world.now = NOW + passed
+        assert "reservations have to be given back" in waits(gate.turn(asked)).reason
+
+    assert world.reads == [NOW]
+
+
+@pytest.mark.parametrize("kind", [UnavailableError, ConcurrencyLimitError, MalformedAnswerError])
+def test_a_failure_that_passes_is_waited_through(gate: Gate, world: World, kind: type[ApiUsageError]) -> None:
+    """The gate stays shut, says why, and asks again after the poll interval."""
+    world.failure = kind("The org answered 503.", WHERE)
+    asked = request("a", 30_000)
+
+    decision = waits(gate.turn(asked))
+
+    assert decision.until == NOW + POLL
+    assert decision.reason.startswith("Not known what is left.")
+    assert "The org could not be read just now: The org answered 503." in decision.reason
+    world.failure = None
+    world.now = decision.until
+    granted(gate.turn(asked))
+
+
+@pytest.mark.parametrize("kind", [UnavailableError, ConcurrencyLimitError, MalformedAnswerError])
+def test_who_must_not_wait_for_what_cannot_be_known_fails(gate: Gate, world: World, kind: type[ApiUsageError]) -> None:
+    """With on_unknown='fail' a failure to read is the end, and its reason is told."""
+    world.failure = kind("The org answered 503.", WHERE)
+
+    decision = refused(gate.turn(request("a", 30_000, on_unknown=OnUnknown.FAIL)))
+
+    assert "on_unknown='fail'" in decision.reason
+    assert "The org answered 503." in decision.reason
+
+
+def test_who_may_start_without_knowing_looks_first(gate: Gate, world: World) -> None:
+    """With on_unknown='allow' the org is read, and only what cannot be known is allowed."""
+    world.used = 95_000
+    waits(gate.turn(request("a", 30_000, on_unknown=OnUnknown.ALLOW)))
+
+    world.failure = UnavailableError("The org answered 503.", WHERE)
+    world.pass_time(hours=1)
+    grant = granted(gate.turn(request("a", 30_000, on_unknown=OnUnknown.ALLOW)))
+
+    assert "on_unknown='allow'" in grant.reason
+    assert len(world.reads) == 2
+
+
+@pytest.mark.parametrize("kind", [AuthenticationError, ConfigurationError])
+def test_a_failure_that_does_not_pass_is_raised(gate: Gate, world: World, kind: type[ApiUsageError]) -> None:
+    """Wrong credentials are not waited for, whatever the user said about unknowns, and nothing is granted."""
+    world.failure = kind("The org does not know the user.", WHERE)
+
+    for on_unknown in OnUnknown:
+        world.pass_time(minutes=10)
+        with pytest.raises(kind, match="does not know the user"):
+            gate.turn(request("a", on_unknown=on_unknown))
+
+    assert gate.ledger.reservations(ORG, world.now) == ()
+
+
+def test_known_figures_are_used_while_the_org_does_not_answer(gate: Gate, world: World) -> None:
+    """A reading within max_age decides; that a newer one failed is only told to those who wait."""
+    world.used = 50_000
+    waits(gate.turn(request("large", 60_000)))
+    gate.withdraw(ORG, holder("large"))
+    world.failure = UnavailableError("The org answered 503.", WHERE)
+    world.pass_time(minutes=10)
+
+    granted(gate.turn(request("small", 10)))
+    assert world.reads == [NOW]
+
+
+def test_a_refusal_rests_on_fresh_figures(gate: Gate, world: World) -> None:
+    """A limit that was raised since is seen: before it refuses, the gate reads."""
+    world.limit = 20_000
+    granted(gate.turn(request("small", 10)))
+    world.pass_time(minutes=10)
+    world.limit = 100_000
+
+    granted(gate.turn(request("large", 30_000)))
+
+    assert len(world.reads) == 2
+
+
+def test_a_refusal_in_the_middle_of_the_poll_interval_needs_no_new_reading(gate: Gate, world: World) -> None:
+    """Figures of a minute ago are fresh."""
+    granted(gate.turn(request("small", 10)))
+    world.pass_time(minutes=1)
+
+    refused(gate.turn(request("large", 200_000)))
+    assert world.reads == [NOW]
+
+
+def test_a_header_of_a_running_load_opens_the_gate_without_a_reading(
+    gate: Gate, world: World, store: UsageStore
+) -> None:
+    """Whoever learns how much is left tells everybody, and it costs nothing."""
+    world.used = 95_000
+    asked = request("a", 30_000)
+    waits(gate.turn(asked))
+    world.pass_time(minutes=2)
+    store.add_readings([reading(10_000, world.now, source=ReadingSource.HEADER)])
+
+    granted(gate.turn(asked))
+    assert world.reads == [NOW]
+
+
+def test_a_header_does_not_put_off_a_reading_that_is_due(gate: Gate, world: World, store: UsageStore) -> None:
+    """Only a reading on purpose starts the poll interval anew."""
+    world.used = 95_000
+    asked = request("a", 30_000)
+    waits(gate.turn(asked))
+    world.pass_time(minutes=4)
+    store.add_readings([reading(95_000, world.now, source=ReadingSource.HEADER)])
+    world.pass_time(minutes=1)
+    world.used = 0
+
+    granted(gate.turn(asked))
+    assert world.reads == [NOW, NOW + POLL]
