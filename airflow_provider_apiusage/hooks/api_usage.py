@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, mask_secret
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
+from airflow.sdk.log import mask_secret
 
 from airflow_provider_apiusage.gate import Gate
 from airflow_provider_apiusage.hooks.store import configured_store, engine_of, get_connection, no_connection
