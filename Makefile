@@ -45,11 +45,16 @@ demo: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --quiet
+
 lock:
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --quiet --output-file requirements/tools.lock requirements/tools.in
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --quiet --all-extras --output-file requirements/dev.lock pyproject.toml requirements/dev.in
+	$(COMPILE) --output-file requirements/tools.lock requirements/tools.in
+	$(COMPILE) --all-extras --output-file requirements/dev.lock pyproject.toml requirements/dev.in
+	$(COMPILE) --extra sandbox --exclude-newer 2026-03-20 --output-file requirements/airflow-3.1.lock \
+	  pyproject.toml requirements/airflow-3.1.in
+	$(COMPILE) --extra sandbox --exclude-newer 2026-06-15 --output-file requirements/airflow-3.2.lock \
+	  pyproject.toml requirements/airflow-3.2.in
 
 clean:
 	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, event, insert, text
+from sqlalchemy import URL, Engine, event, insert, select, text
 
 from airflow_provider_apiusage.gate import Gate
 from airflow_provider_apiusage.quota.model import Wait
-from airflow_provider_apiusage.store.engine import migrate, sqlite_engine
+from airflow_provider_apiusage.store.engine import looking, migrate, sqlite_engine, writing
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger, Turn
 from airflow_provider_apiusage.store.schema import lease
 from airflow_provider_apiusage.store.usage_store import UsageStore
@@ -100,6 +102,20 @@ def test_turns_of_two_orgs_do_not_wait_for_each_other(postgres: URL, thread: Thr
         ledger = QuotaLedger(engine)
         with ledger.turn(ORG):
             assert done_or_waiting(engine, thread.submit(other))
+
+
+def test_on_sqlite_who_may_write_holds_the_write_lock_from_the_beginning(tmp_path: Path) -> None:
+    """So a transaction that looks before it writes is never overtaken; who only looks keeps nobody from writing."""
+    file = tmp_path / "apiusage.db"
+    engine = sqlite_engine(file)
+    migrate(engine)
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=0)) as other:
+        with writing(engine), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        with looking(engine) as connection:
+            connection.execute(select(lease)).all()
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
 
 
 def gate_on(engine: Engine) -> Gate:
