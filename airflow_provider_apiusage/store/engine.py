@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ MIGRATION_LOCK = 4_227_316_507
 BUSY_SECONDS = 30
 _PREPARED = "apiusage_prepared"
 _WRITES = "apiusage_writes"
+_migrating = threading.Lock()
+"""Alembic keeps what it works on in module globals, so threads take turns, whatever their stores."""
 
 
 def sqlite_engine(path: Path) -> Engine:
@@ -149,7 +152,7 @@ def migrate(engine: Engine) -> None:
     with looking(engine) as connection:
         if current(connection) == head:
             return
-    with writing(engine) as connection:
+    with _migrating, writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         if current(connection) != head:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,16 @@ def test_a_newer_schema_is_left_alone(engine: Engine) -> None:
     assert ours in refused.value.what
     assert "Upgrade airflow-provider-apiusage" in refused.value.fix
     assert revisions(engine) == ["9999"]
+
+
+def test_threads_that_open_stores_at_once_do_not_mix_them_up(tmp_path: Path) -> None:
+    """Each of eight new stores gets its own schema, though all are migrated by one process at the same moment."""
+    engines = [sqlite_engine(tmp_path / f"{number}.db") for number in range(8)]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(migrate, engines))
+
+    assert all(set(names_of(engine)) == set(metadata.tables) for engine in engines)
 
 
 def test_a_database_that_does_not_answer_is_told_without_the_password() -> None:
