@@ -32,7 +32,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q -n 2 tests/usage tests/quota tests/salesforce
+	$(BIN)/python -m pytest -q -n 2 tests/usage tests/quota tests/salesforce tests/gate
 
 # What starts a whole Airflow runs by itself: beside other tests it would only wait for the processors.
 test: lint

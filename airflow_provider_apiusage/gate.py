@@ -92,17 +92,16 @@ class Gate:
             turn.lapse(now)
             held = turn.join(request, now, waits_until=now + self.poll_interval + GHOST_AFTER)
             if held is not None:
-                return Grant(held, "it is held already.")
+                return Grant(held, "the reservation is held already.")
             queue = turn.queue()
             readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
             verdict = self._verdict(turn, request, queue, readings, now)
             if may_read and self._reading_could_help(turn, request, verdict, readings, now):
                 if turn.claim_poll(now, now + self.poll_interval):
                     return None
-                if not isinstance(verdict, Approve):
-                    # Somebody is reading at this moment: wait for that, whatever the old figures say.
-                    soon = now + min(SOON, self.poll_interval)
-                    verdict = Wait(soon, f"{verdict.reason} A new reading is on its way.", verdict.figures)
+                # Another gate asked the org within the poll interval: wait for that, whatever the old figures say.
+                soon = now + min(SOON, self.poll_interval)
+                verdict = Wait(soon, f"{verdict.reason} Another gate is asking the org.", verdict.figures)
             return _enter(turn, request, verdict, now)
 
     def _verdict(
@@ -167,6 +166,8 @@ def _expiry(turn: Turn, readings: Mapping[str, LimitReading]) -> OpensAt:
 
     @cache
     def opens_at(name: str, calls: int) -> datetime | None:
+        if not name.startswith("Daily"):
+            return None  # the window of other limits is not 24 hours
         curve = curve_of(name)
         return None if curve.conflict() is not None else earliest_expiry(curve, readings[name].observed_at, calls)
 

@@ -47,6 +47,12 @@ def engine_of(connection: Any | None) -> Engine:
     from airflow_provider_apiusage.store.engine import migrate, prepare_engine, sqlite_engine
 
     engine = sqlite_engine(default_path()) if connection is None else _engine_from(connection)
+    if engine.dialect.name not in ("sqlite", "postgresql"):
+        raise ConfigurationError(
+            f"The store cannot be kept on {engine.dialect.name}.",
+            Where(getattr(connection, "conn_id", None) or "store", "the store"),
+            "Use a 'postgres' or 'sqlite' connection.",
+        )
     key = engine.url.render_as_string(hide_password=False)
     with _lock:
         if key not in _engines:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
+from math import ceil
 
 from airflow_provider_apiusage.usage.model import API_REQUESTS
 
@@ -66,7 +68,7 @@ class Reserve:
         """
         if name in self.calls:
             return self.calls[name]
-        return -int(-limit * self.share // 1)
+        return ceil(limit * Fraction(str(self.share)))  # 7 % of 100,000 is 7,000, though 0.07 is a little more
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,8 @@ class Turn:
     def join(self, request: QuotaRequest, now: datetime, waits_until: datetime) -> Reservation | None:
         """Enter the queue, or renew what the holder has: the same reservation, or its place in the queue.
 
-        Call :meth:`lapse` first. A reservation that is still held is renewed by the request's ``lease``.
+        Call :meth:`lapse` first. A reservation that is still held is renewed by the request's ``lease``; one for other
+        needs, as when a task was cleared and asks for more, is released, and the request queues anew.
 
         :param request: what is asked for; needs and terms of a waiting request are brought up to date.
         :param now: our clock.
@@ -144,6 +145,9 @@ class Turn:
         :returns: the reservation, if the holder has one; ``None`` if it is waiting now.
         """
         live = self._live(request.holder)
+        if live is not None and live.state == LeaseState.GRANTED.value and live.needs != dict(request.needs):
+            self._end(live, LeaseState.RELEASED, now)
+            live = None
         if live is None:
             values = {
                 **_terms(request),

@@ -280,3 +280,18 @@ def test_a_store_of_no_use_says_so(
         ApiUsageHook("sf_test", "store_http").store.orgs()
     with pytest.raises(StoreUnavailableError, match="/no/such/folder"):
         ApiUsageHook("sf_test", "store_lost").store.orgs()
+
+
+def test_a_database_that_is_not_supported_is_refused(
+    connect: Callable[..., ApiUsageHook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine of another kind might grant the same calls twice, so it is not tried."""
+    from types import SimpleNamespace
+
+    from sqlalchemy.dialects import mysql
+
+    from airflow_provider_apiusage.hooks import store
+
+    monkeypatch.setattr(store, "_engine_from", lambda connection: SimpleNamespace(dialect=mysql.dialect()))
+    with pytest.raises(ConfigurationError, match="cannot be kept on mysql"):
+        store.engine_of(SimpleNamespace(conn_id="store_mysql"))

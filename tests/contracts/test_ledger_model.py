@@ -120,6 +120,9 @@ class GateAgainstModel(RuleBasedStateMachine):
         self.lapse()
         load = next((load for load in self.held() if load.who == who), None)
         asked = request(who, need, self.now, reserve=RESERVE, lease=lease, org_id=self.org_id)
+        if load is not None and load.need != need:  # cleared, and asking for something else: the old grant goes back
+            load.ended_at, load.released = self.now, True
+            load = None
         if load is None:
             since = self.queue[who][0].requested_at if who in self.queue else self.now
             self.queue[who] = replace(asked, requested_at=since), self.now + POLL + GHOST_AFTER

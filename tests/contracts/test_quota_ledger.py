@@ -292,3 +292,15 @@ def test_a_decision_is_recorded_once_per_change(ledger: QuotaLedger) -> None:
     assert kept[0]["figures"][0]["remaining"] == 9_000
     assert kept[0]["figures"][0]["observed_at"] == NOW.isoformat()
     assert len(ledger.decisions(ORG, most=2)) == 2
+
+
+def test_a_holder_that_asks_for_something_else_gives_back_and_queues_anew(ledger: QuotaLedger) -> None:
+    """A task that was cleared after its calls were raised does not run on its old, smaller reservation."""
+    old = grant(ledger, request("a", 10_000))
+
+    assert join(ledger, request("a", 20_000, at=NOW + minutes(1)), NOW + minutes(1)) is None
+    assert ledger.release(old.reservation_id, NOW + minutes(2)) == Released(
+        old.reservation_id, False, LeaseState.RELEASED
+    )
+    assert [each.needs for each in ledger.waiting(ORG, NOW + minutes(2))] == [{API_REQUESTS: 20_000}]
+    assert outstanding(ledger, NOW + minutes(2)) == {API_REQUESTS: 10_000}

@@ -77,7 +77,7 @@ def test_asking_again_returns_the_same_grant_and_renews_it(gate: Gate, world: Wo
 
     assert again.reservation.reservation_id == first.reservation_id
     assert again.reservation.held_until == world.now + LEASE
-    assert again.reason == "it is held already."
+    assert again.reason == "the reservation is held already."
     assert world.reads == [NOW]
 
 

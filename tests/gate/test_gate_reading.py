@@ -80,7 +80,7 @@ def test_a_reading_that_is_on_its_way_is_waited_for(ledger: QuotaLedger, store: 
     granted(slow.gate(ledger, store).turn(request("a", 10)))
 
     assert waits(seen[0]).until == NOW + SOON
-    assert seen[0].reason.endswith("A new reading is on its way.")
+    assert seen[0].reason.endswith("Another gate is asking the org.")
     assert other_world.reads == []
     granted(other.turn(request("b", 10, on_unknown=OnUnknown.FAIL)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -73,7 +74,13 @@ def test_a_share_is_rounded_up_and_never_exceeds_the_limit(limit: int, share: fl
     kept = Reserve(share=share).of("DailyApiRequests", limit)
 
     assert 0 <= kept <= limit
-    assert kept - 1 < limit * share <= kept
+    assert kept - 1 < limit * Decimal(str(share)) <= kept
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.07, 7_000), (0.14, 14_000), (0.55, 55_000), (0.1, 10_000)])
+def test_a_share_is_what_was_written(share: float, kept: int) -> None:
+    """Seven per cent of 100,000 is 7,000, although no binary fraction is exactly 0.07."""
+    assert Reserve(share=share).of("DailyApiRequests", 100_000) == kept
 
 
 @pytest.mark.parametrize(
