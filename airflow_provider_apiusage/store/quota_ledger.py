@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -15,13 +15,18 @@ from airflow_provider_apiusage.quota.model import (
     Holder,
     LeaseState,
     LimitFigures,
-    OnUnknown,
     QuotaRequest,
     Reservation,
-    Reserve,
 )
 from airflow_provider_apiusage.quota.wire import figures_to_json
 from airflow_provider_apiusage.store.engine import looking, writing
+from airflow_provider_apiusage.store.lease_rows import (
+    holder_from,
+    of_holder,
+    queue,
+    reservation_from,
+    terms,
+)
 from airflow_provider_apiusage.store.schema import decision, lease, org, reading
 from airflow_provider_apiusage.store.usage_store import insert_unless_there, latest_readings, readings_between
 from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading, ReadingSource
@@ -89,12 +94,12 @@ class QuotaLedger:
             lease.c.org_id == org_id, lease.c.state == LeaseState.GRANTED.value, lease.c.held_until > now
         )
         with looking(self._engine) as connection:
-            return tuple(_reservation_from(row) for row in connection.execute(query.order_by(lease.c.granted_at)))
+            return tuple(reservation_from(row) for row in connection.execute(query.order_by(lease.c.granted_at)))
 
     def waiting(self, org_id: str, now: datetime) -> tuple[QuotaRequest, ...]:
         """Return the queue at an instant, first come first."""
         with looking(self._engine) as connection:
-            return _queue(connection, org_id, now)
+            return queue(connection, org_id, now)
 
     def decisions(self, org_id: str, most: int = 100) -> tuple[Mapping[str, Any], ...]:
         """Return the latest decisions, newest first: holder, when, what, why, and the figures."""
@@ -108,7 +113,7 @@ class QuotaLedger:
         with looking(self._engine) as connection:
             return tuple(
                 {
-                    "holder": str(_holder_from(row)),
+                    "holder": str(holder_from(row)),
                     "decided_at": row.decided_at,
                     "kind": row.kind,
                     "reason": row.reason,
@@ -150,7 +155,7 @@ class Turn:
             live = None
         if live is None:
             values = {
-                **_terms(request),
+                **terms(request),
                 "reservation_id": str(uuid4()),
                 "org_id": self.org_id,
                 "dag_id": request.holder.dag_id,
@@ -166,15 +171,15 @@ class Turn:
         if live.state == LeaseState.GRANTED.value:
             held_until = max(live.held_until, now + request.lease)
             self._connection.execute(update(lease).where(lease.c.id == live.id).values(held_until=held_until))
-            return replace(_reservation_from(live), held_until=held_until)
+            return replace(reservation_from(live), held_until=held_until)
         self._connection.execute(
-            update(lease).where(lease.c.id == live.id).values(**_terms(request), held_until=waits_until)
+            update(lease).where(lease.c.id == live.id).values(**terms(request), held_until=waits_until)
         )
         return None
 
     def queue(self) -> tuple[QuotaRequest, ...]:
         """Return the waiting requests, first come first."""
-        return _queue(self._connection, self.org_id)
+        return queue(self._connection, self.org_id)
 
     def latest_readings(self, names: Collection[str]) -> dict[str, LimitReading]:
         """Return the latest org-wide reading of each limit; absent where there is none."""
@@ -260,7 +265,7 @@ class Turn:
             .where(lease.c.id == live.id)
             .values(state=LeaseState.GRANTED.value, granted_at=now, held_until=held_until)
         )
-        return replace(_reservation_from(live), granted_at=now, held_until=held_until)
+        return replace(reservation_from(live), granted_at=now, held_until=held_until)
 
     def refuse(self, request: QuotaRequest, now: datetime) -> None:
         """Take the holder's waiting request out of the queue for good.
@@ -325,7 +330,7 @@ class Turn:
         return claimed.rowcount == 1
 
     def _live(self, holder: Holder) -> Row[Any] | None:
-        return self._connection.execute(_of_holder(self.org_id, holder).where(lease.c.state.in_(LIVE))).one_or_none()
+        return self._connection.execute(of_holder(self.org_id, holder).where(lease.c.state.in_(LIVE))).one_or_none()
 
     def _waiting(self, holder: Holder) -> Row[Any]:
         live = self._live(holder)
@@ -341,54 +346,3 @@ def _lock(connection: Connection, org_id: str) -> None:
     """Hold the org's lock until the transaction ends; SQLite's write lock, held already, is one for all orgs."""
     insert_unless_there(connection, org, [{"org_id": org_id}])
     connection.execute(select(org.c.org_id).where(org.c.org_id == org_id).with_for_update())
-
-
-def _of_holder(org_id: str, holder: Holder) -> Any:
-    return select(lease).where(
-        lease.c.org_id == org_id,
-        lease.c.dag_id == holder.dag_id,
-        lease.c.run_id == holder.run_id,
-        lease.c.task_id == holder.task_id,
-        lease.c.map_index == holder.map_index,
-    )
-
-
-def _queue(connection: Connection, org_id: str, now: datetime | None = None) -> tuple[QuotaRequest, ...]:
-    query = select(lease).where(lease.c.org_id == org_id, lease.c.state == LeaseState.WAITING.value)
-    if now is not None:
-        query = query.where(lease.c.held_until > now)
-    return tuple(_request_from(row) for row in connection.execute(query.order_by(lease.c.requested_at, lease.c.id)))
-
-
-def _terms(request: QuotaRequest) -> dict[str, Any]:
-    return {
-        "needs": dict(request.needs),
-        "reserve_calls": dict(request.reserve.calls),
-        "reserve_share": request.reserve.share,
-        "lease_seconds": request.lease.total_seconds(),
-        "max_age_seconds": request.max_age.total_seconds(),
-        "on_unknown": request.on_unknown.value,
-    }
-
-
-def _holder_from(row: Row[Any]) -> Holder:
-    return Holder(row.dag_id, row.run_id, row.task_id, row.map_index)
-
-
-def _request_from(row: Row[Any]) -> QuotaRequest:
-    return QuotaRequest(
-        org_id=row.org_id,
-        holder=_holder_from(row),
-        needs=dict(row.needs),
-        requested_at=row.requested_at,
-        reserve=Reserve(dict(row.reserve_calls), row.reserve_share),
-        lease=timedelta(seconds=row.lease_seconds),
-        max_age=timedelta(seconds=row.max_age_seconds),
-        on_unknown=OnUnknown(row.on_unknown),
-    )
-
-
-def _reservation_from(row: Row[Any]) -> Reservation:
-    return Reservation(
-        row.reservation_id, row.org_id, _holder_from(row), dict(row.needs), row.granted_at, row.held_until
-    )
