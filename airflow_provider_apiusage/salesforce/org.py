@@ -136,17 +136,51 @@ class OrgClient:
                 "copy as a custom report and use its id, or export it as CSV and give the path.",
             ) from None
 
+    def query(self, soql: str, doing: str) -> tuple[list[dict[str, Any]], datetime]:
+        """Run a SOQL query, all its pages. Spends 1 API call per page of up to 2,000 records.
+
+        :param soql: the query; at most about 15,000 characters.
+        :param doing: for messages.
+        :returns: the records, and the org's instant of the first page.
+        :raises ApiUsageError: by the kind of failure.
+        """
+        answer = self.get("query", doing, params={"q": soql})
+        observed_at, records = answer.observed_at, []
+        while True:
+            try:
+                records.extend(answer.body["records"])
+                following = None if answer.body["done"] else answer.body["nextRecordsUrl"]
+            except (KeyError, TypeError):
+                raise MalformedAnswerError(f"The answer while {doing} is no page of records.", self.where) from None
+            if following is None:
+                return records, observed_at
+            answer = self.get(following, doing)
+
+    def stream(self, path: str, *, headers: dict[str, str]) -> Response:
+        """GET a resource without reading its body; the caller closes the response.
+
+        :param path: as for :meth:`get`.
+        :param headers: besides the authorization.
+        :raises requests.RequestException: if no answer begins.
+        """
+        headers = {"Authorization": f"Bearer {self._token}", **headers}
+        return self.session.get(self._url(path), headers=headers, stream=True)
+
+    def _url(self, path: str) -> str:
+        """Return the URL of a path under the version's root, or of one from the host's root (``/services/...``)."""
+        root = "" if path.startswith("/") else f"/services/data/v{self.version}/"
+        return f"{self.instance_url}{root}{path}"
+
     def get(self, path: str, doing: str, *, params: dict[str, str] | None = None) -> Answer:
         """GET a JSON resource under ``/services/data/vXX.0/``.
 
-        :param path: relative to the version's root.
+        :param path: relative to the version's root, or from the host's root if it begins with a slash.
         :param doing: for messages, such as ``"reading /limits"``.
         :raises ApiUsageError: by the kind of failure.
         """
-        url = f"{self.instance_url}/services/data/v{self.version}/{path}"
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         try:
-            response = self.session.get(url, headers=headers, params=params)
+            response = self.session.get(self._url(path), headers=headers, params=params)
         except requests.RequestException as broken:
             raise UnavailableError(
                 f"No usable answer while {doing}: {type(broken).__name__}: {_reason(broken)}.", self.where

@@ -28,7 +28,7 @@ from airflow_provider_apiusage.store.lease_rows import (
     terms,
 )
 from airflow_provider_apiusage.store.schema import decision, lease, org, reading
-from airflow_provider_apiusage.store.usage_store import insert_unless_there, latest_readings, readings_between
+from airflow_provider_apiusage.store.usage_store import latest_readings, lock_org, readings_between
 from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading, ReadingSource
 
 LIVE = (LeaseState.WAITING.value, LeaseState.GRANTED.value)
@@ -62,7 +62,7 @@ class QuotaLedger:
         :raises StoreUnavailableError: if the store cannot be written.
         """
         with writing(self._engine) as connection:
-            _lock(connection, org_id)
+            lock_org(connection, org_id)
             yield Turn(connection, org_id)
 
     def release(self, reservation_id: str, now: datetime) -> Released | None:
@@ -77,7 +77,7 @@ class QuotaLedger:
             org_id = connection.execute(select(lease.c.org_id).where(of_reservation)).scalar_one_or_none()
             if org_id is None:
                 return None
-            _lock(connection, org_id)
+            lock_org(connection, org_id)
             ended = connection.execute(
                 update(lease)
                 .where(of_reservation, lease.c.state == LeaseState.GRANTED.value, lease.c.held_until > now)
@@ -340,9 +340,3 @@ class Turn:
 
     def _end(self, row: Row[Any], state: LeaseState, now: datetime) -> None:
         self._connection.execute(update(lease).where(lease.c.id == row.id).values(state=state.value, ended_at=now))
-
-
-def _lock(connection: Connection, org_id: str) -> None:
-    """Hold the org's lock until the transaction ends; SQLite's write lock, held already, is one for all orgs."""
-    insert_unless_there(connection, org, [{"org_id": org_id}])
-    connection.execute(select(org.c.org_id).where(org.c.org_id == org_id).with_for_update())

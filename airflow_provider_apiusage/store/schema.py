@@ -16,7 +16,9 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -77,6 +79,8 @@ org = Table(
     metadata,
     Column("org_id", String(18), primary_key=True),
     Column("poll_claimed_until", Instant),
+    Column("logs_listed_at", Instant),
+    Column("logs_listed_since", Instant),
 )
 
 snapshot = Table(
@@ -124,6 +128,71 @@ daily_count = Table(
     Column("source", String(20), nullable=False),
     Column("observed_at", Instant, nullable=False),
     Index(None, "org_id", "day", "observed_at"),
+)
+
+event_file = Table(
+    "apiusage_event_file",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("org_id", String(18), nullable=False),
+    Column("file_id", String(18), nullable=False),
+    Column("interval", String(10), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("length", BigInteger),
+    Column("seen_at", Instant, nullable=False),
+    Column("retry_at", Instant),
+    Column("read_at", Instant),
+    Column("rows", BigInteger),
+    Column("repeated", BigInteger),
+    Column("unread", BigInteger),
+    Column("scheme", String(16)),
+    Column("findings", JSON),
+    UniqueConstraint("org_id", "file_id", "created_at"),
+    Index(None, "org_id", "starts_at"),
+)
+
+caller = Table(
+    "apiusage_caller",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("org_id", String(18), nullable=False),
+    # Any part of a caller may be unknown, and a unique key holds no unknowns: this is a digest of all of them.
+    Column("digest", String(64), nullable=False),
+    Column("user", Text),
+    Column("app", Text),
+    Column("client", Text),
+    Column("family", Text),
+    Column("resource", Text),
+    Column("counted", Boolean),
+    Column("user_name", Text),
+    Column("app_name", Text),
+    UniqueConstraint("org_id", "digest"),
+)
+
+event_part = Table(
+    "apiusage_event_part",
+    metadata,
+    Column("event_file_id", Serial, ForeignKey("apiusage_event_file.id", ondelete="CASCADE"), nullable=False),
+    Column("org_id", String(18), nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("caller_id", Serial, ForeignKey("apiusage_caller.id"), nullable=False),
+    Column("told_apart", BigInteger, nullable=False),
+    Column("nameless", BigInteger, nullable=False),
+    Column("fingerprints", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("event_file_id", "starts_at", "caller_id"),
+    Index(None, "org_id", "starts_at"),
+)
+
+hourly_count = Table(
+    "apiusage_hourly_count",
+    metadata,
+    Column("org_id", String(18), nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("caller_id", Serial, ForeignKey("apiusage_caller.id"), nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    PrimaryKeyConstraint("org_id", "starts_at", "caller_id"),
 )
 
 reconciliation = Table(

@@ -255,3 +255,9 @@ def insert_unless_there(
         return made
     connection.execute(statement, rows)
     return None
+
+
+def lock_org(connection: Connection, org_id: str) -> None:
+    """Hold the org's lock until the transaction ends; SQLite's write lock, held already, is one for all orgs."""
+    insert_unless_there(connection, org, [{"org_id": org_id}])
+    connection.execute(select(org.c.org_id).where(org.c.org_id == org_id).with_for_update())

@@ -16,8 +16,10 @@ SETTLED_AFTER = timedelta(days=3)
 """A day's log is final this long after the day: Salesforce names up to three days for a daily file and its
 replacement (Object reference, EventLogFile; Using Event Monitoring)."""
 
-_VERSION = re.compile(r"v[0-9]+\.[0-9]+")
-_TWO_SEGMENTS = frozenset({"jobs", "composite", "analytics", "tooling", "ui-api", "limits", "async"})
+TWO_SEGMENTS = frozenset({"analytics", "composite", "jobs", "limits", "tooling", "ui-api"})
+"""First segments of a path that say too little without the second."""
+
+_VERSION = re.compile(r"v[0-9].*")
 
 
 class Completeness(StrEnum):
@@ -130,8 +132,10 @@ def resource_class(resource: str | None) -> str | None:
     :param resource: ``API_RESOURCE`` of a log row; blank is ``None``.
     """
     resource = (resource or "").strip().partition("?")[0]
-    if not resource.startswith("/"):
+    if "/" not in resource:
         return resource or None
+    if resource.endswith("/describe"):
+        return "describe"
     segments = [segment for segment in resource.split("/") if segment]
     if segments[:2] == ["services", "data"]:
         segments = segments[2:]
@@ -141,6 +145,4 @@ def resource_class(resource: str | None) -> str | None:
         segments = segments[1:]
     if not segments:
         return "versions"
-    if segments[-1] == "describe":
-        return "describe"
-    return "/".join(segments[:2]) if segments[0] in _TWO_SEGMENTS else segments[0]
+    return ("/".join(segments[:2]) if segments[0] in TWO_SEGMENTS else segments[0]).strip() or None
