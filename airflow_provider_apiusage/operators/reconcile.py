@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_apiusage.hooks.context import announce, asset_alias
+from airflow_provider_apiusage.usage.arguments import instant
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -78,7 +79,7 @@ class ApiUsageReconcileOperator(BaseOperator):
         org_id = hook.get_org_id()
         if self.fresh:
             hook.store.add(hook.take_snapshot(daily_report=self.daily_report or None, **(self.report_options or {})))
-        at = instant(self.at)
+        at = instant("at", self.at)
         evidence = hook.store.evidence(org_id, at)
         if evidence is None:
             raise AirflowException(
@@ -93,19 +94,3 @@ class ApiUsageReconcileOperator(BaseOperator):
         if self.fail_on_inconsistent and reconciliation.consistent is False:
             raise AirflowException(f"The sources of org {org_id} contradict each other at {result['at']}; see the log.")
         return result
-
-
-def instant(value: str | datetime | None) -> datetime | None:
-    """Read an instant as aware UTC; one without a zone is taken as UTC.
-
-    :param value: ISO text, a ``datetime``, or blank for none.
-    :raises ValueError: if the text is no instant; says which.
-    """
-    if not value:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"at={value!r} is no ISO instant; write it like 2026-10-07T14:30:00+00:00.") from None
-    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)

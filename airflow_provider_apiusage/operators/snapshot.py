@@ -4,28 +4,42 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_apiusage.hooks.context import announce, asset_alias, gauge, holder_of
-from airflow_provider_apiusage.usage.model import API_REQUESTS, Snapshot
+from airflow_provider_apiusage.usage.event_log_plan import EventSource
+from airflow_provider_apiusage.usage.hourly import Completeness, EventUsage, hour_of
+from airflow_provider_apiusage.usage.model import API_REQUESTS, WINDOW, Snapshot
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_apiusage.event_reading import EventRead
+    from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+
 
 class ApiUsageSnapshotOperator(BaseOperator):
-    """Fetch every limit of ``/limits`` (and the 7-day report, if asked for), keep it in the store, return a summary.
+    """Fetch every limit of ``/limits`` (and the 7-day report and event logs, if asked for), keep it, return a summary.
 
-    Spends 1 API call; with a report by id 2; with a CSV still 1. A retry of a task that has already kept its snapshot
-    returns that one and spends none.
+    Spends 1 API call. A report by id costs 1 more when it is fetched: once per ``report_interval``, and after each UTC
+    midnight; a CSV costs none. Event logs cost 1 call when their list is due, about once an hour, and 1 for each new
+    file. A retry of a task that has already kept its snapshot returns that one and spends no call on it.
 
     XCom::
 
         {"org_id": "00D...", "observed_at": "2026-10-07T14:30:00+00:00",
          "limits": {"DailyApiRequests": {"limit": 100000, "used": 25000, "remaining": 75000}, ...},
-         "daily": {"2026-10-07": 15000, ...}, "findings": [...], "api_calls": 1}
+         "daily": {"2026-10-07": 15000, ...}, "findings": [...], "api_calls": 1,
+         "events": {"files_read": 2, "files_left": 0, "from": "2026-10-06T14:00:00+00:00",
+                    "to": "2026-10-07T14:00:00+00:00", "counted": 21874, "not_counted": 310, "unknown": 0,
+                    "hours": {"none": 3, "provisional": 21, "settled": 0}}}
+
+    ``events`` is there only if event logs were asked for: calls of the last 24 full hours, and of how many of these
+    hours the logs have told nothing yet, something, or everything.
 
     It emits an asset event on ``salesforce-usage://<org id>/snapshot`` through the asset alias
     ``apiusage_snapshot``, and sets the gauges ``apiusage.<org id>.<limit name>.used``, ``.limit`` and ``.remaining``.
@@ -36,9 +50,14 @@ class ApiUsageSnapshotOperator(BaseOperator):
         ``None`` for no report (templated).
     :param report_options: further arguments of ``ApiUsageHook.get_daily_usage``, such as ``{"coverage": "all"}``
         (templated).
+    :param report_interval: a report by id is not run again before this time has passed.
+    :param events: read event logs, too: ``"auto"`` (daily files, and hourly ones until a day has its daily file),
+        ``"hourly"``, ``"daily"``, or ``"object"`` for the queryable object ``ApiTotalUsageEventLog``; ``None`` for
+        none (templated).
+    :param most_files: event log files to read in one run at most, the newest first.
     """
 
-    template_fields: Sequence[str] = ("salesforce_conn_id", "store_conn_id", "daily_report", "report_options")
+    template_fields: Sequence[str] = ("salesforce_conn_id", "store_conn_id", "daily_report", "report_options", "events")
     ui_color = "#d5eef7"
 
     def __init__(
@@ -48,6 +67,9 @@ class ApiUsageSnapshotOperator(BaseOperator):
         store_conn_id: str | None = None,
         daily_report: str | None = None,
         report_options: Mapping[str, Any] | None = None,
+        report_interval: timedelta = timedelta(hours=1),
+        events: str | None = None,
+        most_files: int = 200,
         **kwargs: Any,
     ) -> None:
         kwargs["outlets"] = [*kwargs.get("outlets", ()), asset_alias("snapshot")]
@@ -56,6 +78,9 @@ class ApiUsageSnapshotOperator(BaseOperator):
         self.store_conn_id = store_conn_id
         self.daily_report = daily_report
         self.report_options = report_options
+        self.report_interval = report_interval
+        self.events = events
+        self.most_files = most_files
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Take the snapshot, keep it, announce it.
@@ -68,24 +93,67 @@ class ApiUsageSnapshotOperator(BaseOperator):
         hook = ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
         taken_by = str(holder_of(context))
         kept = hook.store.find_snapshot(hook.get_org_id(), taken_by)
-        if kept is not None:
+        if kept is None:
+            snapshot, read = self._take(hook, taken_by)
+            self.log.info("%s", in_words(snapshot))
+            for reading in snapshot.readings:
+                if not reading.scope:
+                    gauge(reading)
+        else:
+            snapshot, read = kept, None
             self.log.info(
                 "This task instance has kept its snapshot of %s already; trigger a new run for a new one.",
                 f"{kept.observed_at:%Y-%m-%d %H:%M:%S} UTC",
             )
-            return summary(kept, api_calls=hook.api_calls)
-        snapshot = hook.take_snapshot(
-            daily_report=self.daily_report or None, taken_by=taken_by, **(self.report_options or {})
-        )
-        hook.store.add(snapshot)
-        self.log.info("%s", in_words(snapshot))
-        for reading in snapshot.readings:
-            if not reading.scope:
-                gauge(reading)
         result = summary(snapshot, api_calls=hook.api_calls)
-        extra = {"observed_at": result["observed_at"], **result["limits"].get(API_REQUESTS, {})}
-        announce(context, "snapshot", snapshot.org_id, extra)
+        if self.events:
+            to = hour_of(snapshot.observed_at)
+            result["events"] = events_summary(hook.event_store.usage(snapshot.org_id, to - WINDOW, to), read)
+        if kept is None:
+            extra = {"observed_at": result["observed_at"], **result["limits"].get(API_REQUESTS, {})}
+            announce(context, "snapshot", snapshot.org_id, extra)
         return result
+
+    def _take(self, hook: ApiUsageHook, taken_by: str) -> tuple[Snapshot, EventRead | None]:
+        """Read the limits, and the report and event logs as far as they are asked for and due; keep them."""
+        from airflow_provider_apiusage.salesforce.daily_usage import REPORT_ID
+
+        source = EventSource(self.events) if self.events else None
+        report = self.daily_report or None
+        if report and REPORT_ID.fullmatch(report) and not hook.report_due(self.report_interval):
+            self.log.info(
+                "The daily report was run less than %s ago; its counts are in the store.", self.report_interval
+            )
+            report = None
+        snapshot = hook.take_snapshot(daily_report=report, taken_by=taken_by, **(self.report_options or {}))
+        read = None
+        if source is not None:
+            read, found = hook.try_events(source, snapshot, most=self.most_files)
+            snapshot = replace(snapshot, findings=(*snapshot.findings, *found), api_calls=hook.api_calls)
+        hook.store.add(snapshot)
+        return snapshot, read
+
+
+def events_summary(usage: EventUsage, read: EventRead | None) -> dict[str, Any]:
+    """Return what event logs add to the XCom of a snapshot.
+
+    :param usage: of the last full hours.
+    :param read: what this try read; ``None`` if it read nothing.
+    """
+    calls = dict.fromkeys((True, False, None), 0)
+    for count in usage.counts:
+        calls[count.caller.counted] += count.calls
+    hours = list(usage.completeness.values())
+    return {
+        "files_read": len(read.read) if read else 0,
+        "files_left": read.left if read else 0,
+        "from": usage.start.isoformat(),
+        "to": usage.end.isoformat(),
+        "counted": calls[True],
+        "not_counted": calls[False],
+        "unknown": calls[None],
+        "hours": {each.value: hours.count(each) for each in Completeness},
+    }
 
 
 def summary(snapshot: Snapshot, *, api_calls: int) -> dict[str, Any]:

@@ -32,22 +32,24 @@ class EventLogStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def record_listing(self, org_id: str, files: Iterable[LogFile], at: datetime) -> None:
+    def record_listing(self, org_id: str, files: Iterable[LogFile], at: datetime, *, watching: bool) -> None:
         """Keep what a listing showed.
 
         :param org_id: the 15-character org id.
         :param files: all files that it showed.
         :param at: the org's instant of the listing.
+        :param watching: whether it covered all that may still change, up to now; others do not count as listings.
         """
         rows = [_file_row(org_id, file, at) for file in files]
         with writing(self._engine) as connection:
             lock_org(connection, org_id)
-            after = listings_after(_listings(connection, org_id), at)
-            connection.execute(
-                update(org)
-                .where(org.c.org_id == org_id)
-                .values(logs_listed_at=after.last_at, logs_listed_since=after.since)
-            )
+            if watching:
+                after = listings_after(_listings(connection, org_id), at)
+                connection.execute(
+                    update(org)
+                    .where(org.c.org_id == org_id)
+                    .values(logs_listed_at=after.last_at, logs_listed_since=after.since)
+                )
             if rows:
                 insert_unless_there(connection, event_file, rows)
                 for row in rows:
@@ -64,6 +66,12 @@ class EventLogStore:
         """Return when the org's files were listed, or ``None`` if they never were."""
         with looking(self._engine) as connection:
             return _listings(connection, org_id)
+
+    def has_read(self, org_id: str, file: LogFile) -> bool:
+        """Whether what a file tells is in the store."""
+        query = select(event_file.c.read_at).where(*_is_file(org_id, _file_row(org_id, file, file.created_at)))
+        with looking(self._engine) as connection:
+            return connection.execute(query).scalar_one_or_none() is not None
 
     def postpone(self, org_id: str, file: LogFile, until: datetime, finding: Finding, seen_at: datetime) -> None:
         """Keep that a file could not be read and is not to be asked for before an instant.

@@ -105,6 +105,18 @@ class UsageStore:
         with looking(self._engine) as connection:
             return latest_readings(connection, org_id, [name]).get(name)
 
+    def latest_report_at(self, org_id: str) -> datetime | None:
+        """Return the org's instant at which counts were last read from a report run in the org, or ``None``."""
+        query = (
+            select(daily_count.c.observed_at)
+            .where(daily_count.c.org_id == org_id, daily_count.c.source == "report")
+            .order_by(daily_count.c.day.desc(), daily_count.c.observed_at.desc())
+            .limit(1)
+        )
+        with looking(self._engine) as connection:
+            found: datetime | None = connection.execute(query).scalar_one_or_none()
+            return found
+
     def readings(self, org_id: str, name: str, since: datetime, until: datetime) -> tuple[LimitReading, ...]:
         """Return the org-wide readings of one limit with ``since <= observed_at <= until``, oldest first."""
         with looking(self._engine) as connection:

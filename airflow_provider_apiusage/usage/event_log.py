@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from airflow_provider_apiusage.usage.hourly import HOUR, Caller
 from airflow_provider_apiusage.usage.model import Finding
@@ -74,6 +75,32 @@ class LogFile:
         if self.interval is LogInterval.DAILY:
             return f"daily {self.starts_at:%Y-%m-%d}"
         return f"hourly {self.starts_at:%Y-%m-%d %H:%M} sequence {self.sequence}"
+
+
+def file_to_json(file: LogFile) -> dict[str, Any]:
+    """Return a file as JSON-safe values, for an XCom."""
+    values = {**asdict(file), "interval": file.interval.value}
+    return values | {name: values[name].isoformat() for name in ("starts_at", "created_at")}
+
+
+def file_from_json(values: Mapping[str, Any]) -> LogFile:
+    """Return the file that :func:`file_to_json` wrote.
+
+    :raises ValueError: if the values are no file; names what is missing or wrong.
+    """
+    try:
+        return LogFile(
+            starts_at=datetime.fromisoformat(values["starts_at"]),
+            sequence=int(values["sequence"]),
+            created_at=datetime.fromisoformat(values["created_at"]),
+            id=str(values["id"]),
+            interval=LogInterval(values["interval"]),
+            length=None if values.get("length") is None else int(values["length"]),
+        )
+    except (KeyError, TypeError, ValueError) as wrong:
+        raise ValueError(
+            f"{values!r} is no event log file ({wrong!r}): give an item of what ApiUsageListEventLogsOperator returns."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

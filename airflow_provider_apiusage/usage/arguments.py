@@ -1,0 +1,22 @@
+"""Instants as DAG authors write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def instant(field: str, value: str | datetime | None) -> datetime | None:
+    """Read an instant as aware UTC; one without a zone is taken as UTC.
+
+    :param field: its name, for the message.
+    :param value: ISO text, a ``datetime``, or blank for none.
+    :raises ValueError: if the text is no instant; says which.
+    """
+    if not value:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"{field}={value!r} is no ISO instant; write it like 2026-10-07T14:30:00+00:00.") from None
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
