@@ -131,7 +131,7 @@ def resource_class(resource: str | None) -> str | None:
 
     :param resource: ``API_RESOURCE`` of a log row; blank is ``None``.
     """
-    resource = (resource or "").strip().partition("?")[0]
+    resource = (resource or "").partition("?")[0].strip()
     if "/" not in resource:
         return resource or None
     if resource.endswith("/describe"):
