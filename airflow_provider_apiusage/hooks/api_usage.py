@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_apiusage.gate import Gate
+from airflow_provider_apiusage.hooks.free_readings import interval_from, listener_for, session_heard_by
 from airflow_provider_apiusage.hooks.store import configured_store, engine_of, get_connection, no_connection
+from airflow_provider_apiusage.salesforce.allowance import read_allowance
 from airflow_provider_apiusage.salesforce.credentials import Credentials, credentials_from
 from airflow_provider_apiusage.salesforce.daily_usage import DailyUsageSource
 from airflow_provider_apiusage.salesforce.errors import (
@@ -19,15 +24,19 @@ from airflow_provider_apiusage.salesforce.errors import (
     ApiUsageError,
     Where,
 )
+from airflow_provider_apiusage.salesforce.header_readings import HeaderReadings
 from airflow_provider_apiusage.salesforce.login import Login, log_in
 from airflow_provider_apiusage.salesforce.org import OrgClient
 from airflow_provider_apiusage.salesforce.session import CLIENT_NAME, MeteredSession
+from airflow_provider_apiusage.usage.event_log_plan import EventSource
+from airflow_provider_apiusage.usage.hourly import HOUR, EventUsage, hour_of
 from airflow_provider_apiusage.usage.model import (
     API_REQUESTS,
     Coverage,
     DailyCount,
     Finding,
     LimitReading,
+    ReadingSource,
     Severity,
     Snapshot,
 )
@@ -37,16 +46,21 @@ if TYPE_CHECKING:
     from requests import Session
     from simple_salesforce.api import Salesforce
 
+    from airflow_provider_apiusage.event_reading import EventRead, EventReader
     from airflow_provider_apiusage.salesforce.usage_report import DailyUsage
+    from airflow_provider_apiusage.store.event_log_store import EventLogStore
     from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
     from airflow_provider_apiusage.store.usage_store import UsageStore
+    from airflow_provider_apiusage.usage.allowance import Allowance
+    from airflow_provider_apiusage.usage.event_log import LogFile
 
 
 class ApiUsageHook(SalesforceHook):
     """Reads what one org has used and has left, over a connection of type ``salesforce``.
 
     ``conn`` is the same simple-salesforce client as the official hook's, so loads can run through it; every response
-    it gets is metered.
+    it gets is metered, and what it says about the allowance is kept in the store for no call
+    (``docs/free-readings.md``); :meth:`close`, or using the hook in a ``with`` block, keeps the last of it.
 
     :param salesforce_conn_id: the Airflow connection; ``docs/connections.md`` lists which fields choose which login.
     :param store_conn_id: where readings and reservations are kept; default ``[apiusage] store_conn_id``, else a
@@ -56,6 +70,8 @@ class ApiUsageHook(SalesforceHook):
     :param timeout: connect and read time-outs in seconds.
     :param retries: repeats of an idempotent request after 5xx, 420 or a broken connection.
     :param client_name: the name under which our calls show in the org's event logs.
+    :param keep_readings: whether answers to any call are kept as readings: once a minute and when it matters, as often
+        as a ``timedelta`` says, or never (``False``).
     """
 
     def __init__(
@@ -68,13 +84,28 @@ class ApiUsageHook(SalesforceHook):
         timeout: tuple[float, float] = (10.0, 60.0),
         retries: int = 3,
         client_name: str = CLIENT_NAME,
+        keep_readings: bool | timedelta = True,
     ) -> None:
         super().__init__(salesforce_conn_id=salesforce_conn_id, session_id=session_id, session=session)
         self.store_conn_id = store_conn_id
         self._timeout = timeout
         self._retries = retries
         self._client_name = client_name
+        self._keep_every = interval_from(keep_readings)
         self._connections: dict[str, Any] = {}
+
+    def close(self) -> None:
+        """Keep the last reading (waits for it 5 seconds at most) and close the connections to the org."""
+        if "_session" in self.__dict__:
+            self._session.close()
+
+    def __enter__(self) -> Self:
+        """Return the hook, to be closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        """Close the hook."""
+        self.close()
 
     @property
     def api_calls(self) -> int:
@@ -115,9 +146,24 @@ class ApiUsageHook(SalesforceHook):
         """Return :attr:`conn`."""
         return self.conn
 
+    def metered_session(self, org_id: str | None = None) -> Session:
+        """Return a session for code that logs in by itself, such as ``SalesforceHook(session=...)``; spends no call.
+
+        It has the proxies of the connection, and our time-outs and retries; its answers are kept as readings.
+
+        :param org_id: the org's 15-character id. Needed only where access tokens do not begin with it; without it
+            the readings of such an org cannot be kept.
+        """
+        if org_id is not None and self._readings is not None:
+            self._readings.org_is(org_id[:15])
+        return self._session
+
     def get_org_id(self) -> str:
         """Return the org's 15-character id; free where the token tells it, one call otherwise."""
-        return self._org.org_id()
+        org_id = self._org.org_id()
+        if self._readings is not None:
+            self._readings.org_is(org_id)
+        return org_id
 
     def get_limits(self) -> tuple[LimitReading, ...]:
         """Read every limit of ``/limits``. Spends 1 API call.
@@ -125,6 +171,7 @@ class ApiUsageHook(SalesforceHook):
         :raises ApiUsageError: a subclass by kind; see ``salesforce/errors.py``.
         """
         readings, findings, _ = self._org.limits()
+        self.get_org_id()  # known by now, so free: readings that wait for it can be kept
         self._tell(findings)
         return readings
 
@@ -161,6 +208,17 @@ class ApiUsageHook(SalesforceHook):
         usage = source.read(self._org, open_path=_open)
         self._tell(usage.findings)
         return usage
+
+    def get_allowance(self) -> Allowance:
+        """Read edition, licences, limit and monthly entitlement, and say whether they fit. Spends 4 API calls.
+
+        What the user may not see is a finding (``docs/allowance.md``).
+
+        :raises ApiUsageError: if the org cannot be read, or refuses because its allowance is used up.
+        """
+        allowance = read_allowance(self._org)
+        self._tell(allowance.findings)
+        return allowance
 
     def take_snapshot(
         self, *, daily_report: str | ObjectStoragePath | None = None, taken_by: str | None = None, **report_options: Any
@@ -201,6 +259,88 @@ class ApiUsageHook(SalesforceHook):
             api_calls=self.api_calls - calls_before,
             taken_by=taken_by,
         )
+
+    def get_event_usage(
+        self, start: datetime, end: datetime, *, events: EventSource | str | None = EventSource.AUTO
+    ) -> EventUsage:
+        """Return calls by UTC hour, user, app, client, family and resource class, as the event logs tell them.
+
+        What is in the store already is not read again. Spends 1 API call to list the files of the period and 1 for
+        each new one; with ``events=None`` none. Files come whole or not at all; what cannot be read is a finding.
+
+        :param start: first instant of the period (aware); cut down to the hour.
+        :param end: the instant after it (aware); filled up to the hour.
+        :param events: ``auto``, ``hourly``, ``daily``, ``object``; ``None`` for what is kept.
+        :raises ApiUsageError: if the org cannot be read.
+        :raises StoreError: if the store cannot be used.
+        """
+        calls_before = self.api_calls
+        start, end = hour_of(start), hour_of(end - timedelta(microseconds=1)) + HOUR
+        findings: tuple[Finding, ...] = ()
+        if events is not None:
+            findings = self.event_reader.fetch(start, end, EventSource(events)).findings
+            self._tell(findings)
+        usage = self.event_store.usage(self.get_org_id(), start, end)
+        missed = tuple(finding for finding in findings if finding not in usage.findings)
+        return replace(usage, findings=(*usage.findings, *missed), api_calls=self.api_calls - calls_before)
+
+    def read_events(self, events: EventSource | str = EventSource.AUTO, *, most: int = 200) -> EventRead:
+        """Read what is new in the event logs of the last days into the store; a snapshot does this.
+
+        Asks the org for its files only when something new can exist: about once an hour. Spends 1 API call then, and
+        1 for each new file.
+
+        :param events: ``auto``, ``hourly``, ``daily`` or ``object``.
+        :param most: files to read at most; the others come the next time.
+        :raises ApiUsageError: if the org cannot be read.
+        :raises StoreError: if the store cannot be used.
+        """
+        read = self.event_reader.refresh(EventSource(events), most=most)
+        self._tell(read.findings)
+        return read
+
+    def read_event_logs(self, files: Iterable[LogFile]) -> EventRead:
+        """Read event log files into the store. Spends 1 API call for each that is not there yet, up to 3 if it breaks.
+
+        :param files: as ``event_reader.find`` lists them.
+        :raises ApiUsageError: if the org cannot be read, or a file did not arrive whole.
+        :raises StoreError: if the store cannot be used.
+        """
+        read = self.event_reader.read(files, strict=True)
+        self._tell(read.findings)
+        return read
+
+    def try_events(
+        self, events: EventSource, snapshot: Snapshot, *, most: int
+    ) -> tuple[EventRead | None, tuple[Finding, ...]]:
+        """Read event logs beside a snapshot: what goes wrong is a finding, and the snapshot goes on.
+
+        :param events: which logs.
+        :param snapshot: taken just now; if it says that no call is left, none is tried.
+        :param most: files to read at most.
+        :returns: what was read (``None`` if nothing could be), and the findings.
+        :raises StoreError: if the store cannot be used.
+        """
+        reading = snapshot.reading()
+        if reading is not None and reading.source is ReadingSource.EXHAUSTED:
+            return None, ()
+        try:
+            read = self.read_events(events, most=most)
+        except ApiUsageError as unread:
+            lost = Finding("event-logs-unread", Severity.WARNING, str(unread), {"kind": unread.kind})
+            self._tell((lost,))
+            return None, (lost,)
+        return read, read.findings
+
+    def report_due(self, interval: timedelta) -> bool:
+        """Tell whether running the daily report again can tell more than the store knows.
+
+        :param interval: the shortest time between two runs; a UTC midnight in between makes it due as well, because
+            the finished day is worth knowing.
+        """
+        last = self.store.latest_report_at(self.get_org_id())
+        now = self._org.now()
+        return last is None or now - last >= interval or last.astimezone(UTC).date() != now.astimezone(UTC).date()
 
     def readings_of(
         self, exhausted: AllowanceExhaustedError
@@ -250,6 +390,23 @@ class ApiUsageHook(SalesforceHook):
 
         return QuotaLedger(self._engine)
 
+    @cached_property
+    def event_store(self) -> EventLogStore:
+        """Event log files and hourly counts.
+
+        :raises StoreError: if the store cannot be reached or is of a newer schema.
+        """
+        from airflow_provider_apiusage.store.event_log_store import EventLogStore
+
+        return EventLogStore(self._engine)
+
+    @cached_property
+    def event_reader(self) -> EventReader:
+        """Reads event logs of this hook's org into its store."""
+        from airflow_provider_apiusage.event_reading import EventReader
+
+        return EventReader(self._org, self.event_store)
+
     def gate(self, poll_interval: timedelta) -> Gate:
         """Return the gate of this hook's org and store.
 
@@ -268,8 +425,15 @@ class ApiUsageHook(SalesforceHook):
 
     @cached_property
     def _engine(self) -> Any:
+        return engine_of(self._store_connection())
+
+    @cached_property
+    def _readings(self) -> HeaderReadings | None:
+        return None if self._keep_every is None else listener_for(self._store_connection, self._keep_every)
+
+    def _store_connection(self) -> Any | None:
         store_conn_id = configured_store(self.store_conn_id)
-        return engine_of(self._connection(store_conn_id, "the store") if store_conn_id else None)
+        return self._connection(store_conn_id, "the store") if store_conn_id else None
 
     def _connection(self, conn_id: str, what: str) -> Any:
         if conn_id not in self._connections:
@@ -290,7 +454,9 @@ class ApiUsageHook(SalesforceHook):
     @cached_property
     def _session(self) -> MeteredSession:
         where = Where(self.conn_id, self._credentials.instance_url or "org not known yet")
-        session = MeteredSession(where, timeout=self._timeout, retries=self._retries, client_name=self._client_name)
+        session = session_heard_by(
+            self._readings, where, timeout=self._timeout, retries=self._retries, client_name=self._client_name
+        )
         if self.session is not None:
             session.adopt(self.session)
         if self._credentials.proxies:
@@ -301,6 +467,8 @@ class ApiUsageHook(SalesforceHook):
     def _login(self) -> Login:
         login = log_in(self._credentials, self._session, self._session.where)
         mask_secret(login.token)
+        if self._readings is not None:
+            self._readings.host_is(urlsplit(login.instance_url).netloc)
         self._session.authorize(login.token, self._log_in_again if self._credentials.renewable else None)
         return login
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_apiusage.sandbox import event_log
+from airflow_provider_apiusage.sandbox import entitlements, event_log
 from airflow_provider_apiusage.sandbox.http import Answer, ApiError, Call
 from airflow_provider_apiusage.sandbox.identity import long_id
 from airflow_provider_apiusage.sandbox.records import Records
@@ -58,29 +58,13 @@ def rows_of(org: SandboxOrg, call: Call, name: str) -> list[dict[str, Any]]:
     :raises ApiError: 400 ``INVALID_TYPE`` if there is no such object.
     """
     lowered = name.lower()
-    if lowered == "organization":
-        return [
-            {
-                "Id": long_id(org.identity.org_id),
-                "Name": org.identity.org_name,
-                "OrganizationType": "Developer Edition",
-                "IsSandbox": True,
-                "InstanceName": "SBX1",
-                "NamespacePrefix": None,
-                "TrialExpirationDate": None,
-                "TimeZoneSidKey": "GMT",
-                "LanguageLocaleKey": "en_US",
-                "DefaultLocaleSidKey": org.settings.report_locale,
-                "CreatedDate": "2020-01-01T00:00:00.000+0000",
-            }
-        ]
+    if lowered in entitlements.OBJECTS:
+        return entitlements.rows(org, call, lowered)
     if lowered == "user":
         return [
             {"Id": long_id(user.id), "Username": user.username, "Name": user.name, "IsActive": True}
             for user in org.identity.users
         ]
-    if lowered == "tenantusageentitlement":
-        return [org.monthly_entitlement()]
     if lowered == "eventlogfile" and org.settings.event_log_access:
         return event_log.file_rows(org, call)
     if lowered == "eventlogfile":

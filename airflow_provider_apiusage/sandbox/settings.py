@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 LimitHeader = Literal["plain", "per_app", "api_bursts", "all", "reordered", "absent", "empty", "garbage"]
 ReportShape = Literal["TABULAR", "SUMMARY", "MATRIX"]
 ReportLocale = Literal["en_US", "en_GB", "de_DE", "ja_JP"]
+ObjectAccess = Literal["granted", "denied", "no_object", "no_field"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,10 @@ class OrgSettings:
     sandboxes and Developer Edition), ``expiry_bucket_minutes`` (0: exact), ``staleness_seconds`` (the reported
     figure is refreshed only so often; enforcement is not), ``remaining_when_over`` (what ``/limits`` says beyond
     the limit), ``limits_when_exhausted`` (whether ``/limits`` still answers).
+
+    What was sold: ``edition``, ``is_sandbox``, ``trial_expires_at`` (ISO 8601), ``licences`` (by key, how many; or an
+    object of ``UserLicense`` fields), ``monthly_entitlement`` (``blank``: no amount used; ``renewed``: between one that
+    has ended and one to come). ``*_access`` lets a query see the object, or says why not.
 
     Header: ``limit_header`` picks a documented form of ``Sforce-Limit-Info``; ``limit_header_text`` replaces it
     and may use ``{used}`` and ``{limit}``.
@@ -45,6 +50,15 @@ class OrgSettings:
     bulk_query_job_limit: int = 10_000
     bulk_query_storage_limit_megabytes: int = 976_562
     monthly_limit: int | None = None
+
+    edition: str | None = "Developer Edition"
+    is_sandbox: bool | None = True
+    trial_expires_at: str | None = None
+    licences: Mapping[str, Any] | None = None
+    monthly_entitlement: Literal["present", "blank", "absent", "renewed"] = "present"
+    organization_access: ObjectAccess = "granted"
+    licence_access: ObjectAccess = "granted"
+    entitlement_access: ObjectAccess = "granted"
 
     limit_header: LimitHeader = "plain"
     limit_header_text: str | None = None
