@@ -18,7 +18,7 @@ from airflow_provider_apiusage.hooks.free_readings import interval_from, listene
 from airflow_provider_apiusage.hooks.store import configured_store, engine_of, get_connection, no_connection
 from airflow_provider_apiusage.salesforce.allowance import read_allowance
 from airflow_provider_apiusage.salesforce.credentials import Credentials, credentials_from
-from airflow_provider_apiusage.salesforce.daily_usage import DailyUsageSource
+from airflow_provider_apiusage.salesforce.daily_usage import REPORT_ID, DailyUsageSource
 from airflow_provider_apiusage.salesforce.errors import (
     AllowanceExhaustedError,
     ApiUsageError,
@@ -36,7 +36,6 @@ from airflow_provider_apiusage.usage.model import (
     DailyCount,
     Finding,
     LimitReading,
-    ReadingSource,
     Severity,
     Snapshot,
 )
@@ -53,6 +52,9 @@ if TYPE_CHECKING:
     from airflow_provider_apiusage.store.usage_store import UsageStore
     from airflow_provider_apiusage.usage.allowance import Allowance
     from airflow_provider_apiusage.usage.event_log import LogFile
+
+EXHAUSTED = "allowance-exhausted"
+"""Code of the finding that the org refused a call because none is left."""
 
 
 class ApiUsageHook(SalesforceHook):
@@ -221,7 +223,12 @@ class ApiUsageHook(SalesforceHook):
         return allowance
 
     def take_snapshot(
-        self, *, daily_report: str | ObjectStoragePath | None = None, taken_by: str | None = None, **report_options: Any
+        self,
+        *,
+        daily_report: str | ObjectStoragePath | None = None,
+        report_interval: timedelta | None = None,
+        taken_by: str | None = None,
+        **report_options: Any,
     ) -> Snapshot:
         """Fetch the limits, and the 7-day report where asked for. Spends 1 API call, 2 with a report by id.
 
@@ -229,6 +236,7 @@ class ApiUsageHook(SalesforceHook):
         read becomes a finding, and the limits are kept.
 
         :param daily_report: see :meth:`get_daily_usage`.
+        :param report_interval: run a report by id only if :meth:`report_due` says so; ``None`` for always.
         :param taken_by: the name under which the store keeps this snapshot once.
         :param report_options: further arguments of :meth:`get_daily_usage`.
         :raises ApiUsageError: if ``/limits`` cannot be read for any other reason.
@@ -241,7 +249,7 @@ class ApiUsageHook(SalesforceHook):
             readings, findings, observed_at = self.readings_of(exhausted)
         self._tell(findings)
         daily_counts: tuple[DailyCount, ...] = ()
-        if daily_report:
+        if daily_report and self._wanted(str(daily_report), report_interval):
             try:
                 usage = self.get_daily_usage(daily_report, **report_options)
                 daily_counts = usage.counts
@@ -321,8 +329,7 @@ class ApiUsageHook(SalesforceHook):
         :returns: what was read (``None`` if nothing could be), and the findings.
         :raises StoreError: if the store cannot be used.
         """
-        reading = snapshot.reading()
-        if reading is not None and reading.source is ReadingSource.EXHAUSTED:
+        if any(finding.code == EXHAUSTED for finding in snapshot.findings):
             return None, ()
         try:
             read = self.read_events(events, most=most)
@@ -342,6 +349,12 @@ class ApiUsageHook(SalesforceHook):
         now = self._org.now()
         return last is None or now - last >= interval or last.astimezone(UTC).date() != now.astimezone(UTC).date()
 
+    def _wanted(self, daily_report: str, interval: timedelta | None) -> bool:
+        if interval is None or not REPORT_ID.fullmatch(daily_report) or self.report_due(interval):
+            return True
+        self.log.info("The daily report was run less than %s ago; its counts are in the store.", interval)
+        return False
+
     def readings_of(
         self, exhausted: AllowanceExhaustedError
     ) -> tuple[tuple[LimitReading, ...], tuple[Finding, ...], Any]:
@@ -350,7 +363,7 @@ class ApiUsageHook(SalesforceHook):
         reading = self._org.reading_of_refusal(
             observed_at, exhausted.received_at or self._session.now(), exhausted.limit_info
         )
-        finding = Finding("allowance-exhausted", Severity.ERROR, str(exhausted), {"used": reading.used})
+        finding = Finding(EXHAUSTED, Severity.ERROR, str(exhausted), {"used": reading.used})
         return (reading,), (finding,), observed_at
 
     def test_connection(self) -> tuple[bool, str]:

@@ -116,16 +116,13 @@ class ApiUsageSnapshotOperator(BaseOperator):
 
     def _take(self, hook: ApiUsageHook, taken_by: str) -> tuple[Snapshot, EventRead | None]:
         """Read the limits, and the report and event logs as far as they are asked for and due; keep them."""
-        from airflow_provider_apiusage.salesforce.daily_usage import REPORT_ID
-
         source = EventSource(self.events) if self.events else None
-        report = self.daily_report or None
-        if report and REPORT_ID.fullmatch(report) and not hook.report_due(self.report_interval):
-            self.log.info(
-                "The daily report was run less than %s ago; its counts are in the store.", self.report_interval
-            )
-            report = None
-        snapshot = hook.take_snapshot(daily_report=report, taken_by=taken_by, **(self.report_options or {}))
+        snapshot = hook.take_snapshot(
+            daily_report=self.daily_report or None,
+            report_interval=self.report_interval,
+            taken_by=taken_by,
+            **(self.report_options or {}),
+        )
         read = None
         if source is not None:
             read, found = hook.try_events(source, snapshot, most=self.most_files)

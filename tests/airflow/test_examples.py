@@ -19,9 +19,14 @@ def states(run: Any) -> dict[str, str]:
     return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
 
-def test_there_are_three_examples() -> None:
-    """Snapshot, reconciliation and gated load."""
-    assert [file.stem for file in EXAMPLES] == ["api_usage_reconcile", "api_usage_snapshot", "gated_bulk_load"]
+def test_there_are_four_examples() -> None:
+    """Snapshot, reconciliation, backfill of event logs, and gated load."""
+    assert [file.stem for file in EXAMPLES] == [
+        "api_usage_backfill",
+        "api_usage_reconcile",
+        "api_usage_snapshot",
+        "gated_bulk_load",
+    ]
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
@@ -36,7 +41,20 @@ def test_every_example_runs_to_success(
     assert bag.import_errors == {}
     (dag,) = bag.dags.values()
 
-    assert set(states(run_dag(dag)).values()) == {"success"}
+    options = {"run_conf": {"start": "2026-10-06", "end": "2026-10-07"}} if "backfill" in file.stem else {}
+    assert set(states(run_dag(dag, **options)).values()) == {"success"}
+
+
+def test_the_backfill_without_a_period_looks_30_days_back(
+    connected: SandboxServer, run_dag: Callable[..., Any]
+) -> None:
+    """The org's logs are older than that here, so nothing is listed and nothing is read."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    (file,) = [file for file in EXAMPLES if "backfill" in file.stem]
+    (dag,) = DagBag(dag_folder=str(file)).dags.values()
+
+    assert states(run_dag(dag)) == {"list_files": "success", "read_file": "skipped"}
 
 
 def test_the_readme_s_dag_runs(connected: SandboxServer, run_dag: Callable[..., Any], tmp_path: Path) -> None:

@@ -40,7 +40,11 @@ def test_a_snapshot_is_kept_and_announced(connected: SandboxServer, run_dag: Cal
     assert result["daily"] == {}
     with create_session() as session:
         uri = f"salesforce-usage://{result['org_id']}/snapshot"
-        query = select(AssetEvent).join(AssetModel, AssetEvent.asset_id == AssetModel.id).where(AssetModel.uri == uri)
+        query = (
+            select(AssetEvent)
+            .join(AssetModel, AssetEvent.asset_id == AssetModel.id)
+            .where(AssetModel.uri == uri, AssetEvent.source_dag_id == "snapshot_once")
+        )
         (event,) = session.scalars(query).all()
     assert event.extra["used"] == result["limits"]["DailyApiRequests"]["used"]
 
