@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -24,6 +26,8 @@ ATTEMPTS = 3
 
 CHUNK = 1 << 20
 """Bytes that are in memory at a time while a file is brought here."""
+
+PREFIX = "apiusage-event-log-"
 
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
@@ -66,12 +70,24 @@ def downloaded(org: OrgClient, file: LogFile, folder: Path | None = None) -> Ite
     :raises LogFileIncompleteError: if it did not arrive whole in three attempts, or is shorter than the org lists.
     :raises ApiUsageError: by kind, if the org refuses.
     """
-    with TemporaryDirectory(prefix="apiusage-", dir=folder) as name:
+    with TemporaryDirectory(prefix=PREFIX, dir=folder) as name:
+        _sweep(Path(name).parent)
         work = Path(name)
         _room_for(file, work, org.where)
         path = work / "rows.csv"
         length, nul_bytes = _bring(org, file, work / "received", path)
         yield Download(path, tuple(_findings(file, length, nul_bytes)))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what tasks that were killed have left behind: folders of ours that nobody has touched for a day."""
+    old = time.time() - timedelta(days=1).total_seconds()
+    for left in folder.glob(f"{PREFIX}*"):
+        try:
+            if left.stat().st_mtime < old:
+                shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            continue  # somebody else was faster
 
 
 def _bring(org: OrgClient, file: LogFile, received: Path, path: Path) -> tuple[int, int]:
