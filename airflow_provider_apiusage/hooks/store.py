@@ -40,13 +40,14 @@ def default_path() -> Path:
 def engine_of(connection: Any | None) -> Engine:
     """Return the engine of the store, its schema brought up to date once per process.
 
-    :param connection: the Airflow connection, or ``None`` for the default SQLite file.
+    :param connection: the Airflow connection, the path of a SQLite file, or ``None`` for the default file.
     :raises ConfigurationError: if the connection is of a kind that gives no SQLAlchemy engine.
     :raises StoreError: if the store cannot be reached, written, or is of a newer schema.
     """
     from airflow_provider_apiusage.store.engine import migrate, prepare_engine, sqlite_engine
 
-    engine = sqlite_engine(default_path()) if connection is None else _engine_from(connection)
+    connection = default_path() if connection is None else connection
+    engine = sqlite_engine(connection) if isinstance(connection, Path) else _engine_from(connection)
     if engine.dialect.name not in ("sqlite", "postgresql"):
         raise ConfigurationError(
             f"The store cannot be kept on {engine.dialect.name}.",

@@ -150,6 +150,22 @@ def reading_exhausted(
     )
 
 
+def reading_of_refusal(
+    limit_info: str | None, *, org_id: str, observed_at: datetime, received_at: datetime
+) -> LimitReading:
+    """Return what a refusal for want of allowance says: its header if that agrees, else that nothing is left.
+
+    :param limit_info: the header's value, if the refusal had one.
+    :param org_id: the 15-character id of the org.
+    :param observed_at: the ``Date`` header of the response.
+    :param received_at: our instant when it arrived.
+    """
+    said = reading_from_header(limit_info, org_id=org_id, observed_at=observed_at, received_at=received_at)
+    if said is not None and said.remaining is not None and said.remaining <= 0:
+        return said
+    return reading_exhausted(org_id=org_id, observed_at=observed_at, received_at=received_at)
+
+
 def readings_from_limits(
     body: Any, *, org_id: str, observed_at: datetime, received_at: datetime
 ) -> tuple[tuple[LimitReading, ...], tuple[Finding, ...]]:

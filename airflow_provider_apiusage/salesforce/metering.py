@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
+from airflow_provider_apiusage.salesforce.errors import complaint_of
+
 LIMIT_INFO = "Sforce-Limit-Info"
 
 
@@ -49,6 +51,8 @@ class Exchange:
     :param received_at: our clock when the answer arrived.
     :param dated: whether the answer had a ``Date``.
     :param limit_info: the raw ``Sforce-Limit-Info``, or ``None``.
+    :param org_id: the 15-character id of the org that the request's token names; ``None`` where it names none.
+    :param exhausted: whether the org refused because its allowance is used up; a streamed body is not looked into.
     """
 
     method: str
@@ -60,6 +64,8 @@ class Exchange:
     received_at: datetime
     dated: bool
     limit_info: str | None
+    org_id: str | None = None
+    exhausted: bool = False
 
     @property
     def skew(self) -> timedelta:
@@ -93,26 +99,65 @@ class Meter:
                 self._calls += 1
         return counted
 
-    def answered(self, response: Response, counted: bool) -> None:
-        """Pass on what the answer told."""
+    def answered(self, response: Response, counted: bool, *, streamed: bool = False) -> None:
+        """Pass on what the answer told.
+
+        :param streamed: whether the caller wants the body unread; of others it is read now instead of in a moment.
+        """
         if self._listener is None:
             return
         received_at = self._clock()
         said = date_of(response)
         parts = urlsplit(response.request.url or "")
-        self._listener(
-            Exchange(
-                method=response.request.method or "",
-                host=parts.netloc,
-                path=parts.path,
-                status=response.status_code,
-                counted=counted,
-                observed_at=said or received_at,
-                received_at=received_at,
-                dated=said is not None,
-                limit_info=response.headers.get(LIMIT_INFO),
+        token = token_in(response.request)
+        exhausted = False
+        try:
+            exhausted = not streamed and is_exhausted(response)
+        finally:
+            self._listener(
+                Exchange(
+                    method=response.request.method or "",
+                    host=parts.netloc,
+                    path=parts.path,
+                    status=response.status_code,
+                    counted=counted,
+                    observed_at=said or received_at,
+                    received_at=received_at,
+                    dated=said is not None,
+                    limit_info=response.headers.get(LIMIT_INFO),
+                    org_id=None if token is None else org_id_in(token),
+                    exhausted=exhausted,
+                )
             )
-        )
+
+
+def is_exhausted(response: Response) -> bool:
+    """Tell whether the org says that its allowance of API calls is used up; reads the body of a refusal.
+
+    The code alone does not tell: it stands for too many long calls at once as well, and ``ExceededQuota`` is about
+    Bulk batches. The status is 403 by the REST API guide; Bulk 1.0 and SOAP have their own, so it is not asked.
+
+    :raises requests.RequestException: if the body breaks off.
+    """
+    if response.status_code < 400 or b"REQUEST_LIMIT_EXCEEDED" not in response.content:
+        return False
+    complaint = complaint_of(response.content.decode("utf-8", "replace"))
+    return complaint.code == "REQUEST_LIMIT_EXCEEDED" and "TotalRequests" in complaint.message
+
+
+def token_in(request: PreparedRequest) -> str | None:
+    """Return the access token of a request, or ``None`` if its headers hold none."""
+    bearer = str(request.headers.get("Authorization") or "")
+    if bearer.startswith("Bearer "):
+        return bearer.removeprefix("Bearer ")
+    session_id = request.headers.get("X-SFDC-Session")
+    return str(session_id) if session_id else None
+
+
+def org_id_in(token: str) -> str | None:
+    """Return the 15-character org id that a session id starts with (``00D...!...``), or ``None`` for other tokens."""
+    head, mark, _ = token.partition("!")
+    return head[:15] if mark and head.startswith("00D") and len(head) in (15, 18) else None
 
 
 def date_of(response: Response) -> datetime | None:
@@ -131,9 +176,9 @@ class MeteredAdapter(HTTPAdapter):
         self._meter = meter
         super().__init__(**kwargs)  # type: ignore[arg-type]
 
-    def send(self, request: PreparedRequest, *args: object, **kwargs: object) -> Response:
+    def send(self, request: PreparedRequest, stream: bool = False, *args: object, **kwargs: object) -> Response:
         """Send, count and look at the answer whatever its status."""
         counted = self._meter.sent(request)
-        response = super().send(request, *args, **kwargs)  # type: ignore[arg-type]
-        self._meter.answered(response, counted)
+        response = super().send(request, stream, *args, **kwargs)  # type: ignore[arg-type]
+        self._meter.answered(response, counted, streamed=stream)
         return response

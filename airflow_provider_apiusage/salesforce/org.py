@@ -18,12 +18,10 @@ from airflow_provider_apiusage.salesforce.errors import (
     error_from,
 )
 from airflow_provider_apiusage.salesforce.limits import (
-    parse_limit_info,
-    reading_exhausted,
-    reading_from_header,
+    reading_of_refusal,
     readings_from_limits,
 )
-from airflow_provider_apiusage.salesforce.metering import LIMIT_INFO, date_of
+from airflow_provider_apiusage.salesforce.metering import LIMIT_INFO, date_of, org_id_in
 from airflow_provider_apiusage.salesforce.session import MeteredSession
 from airflow_provider_apiusage.usage.model import Finding, LimitReading
 
@@ -39,12 +37,6 @@ class Answer:
     body: Any
     observed_at: datetime
     received_at: datetime
-
-
-def org_id_in(token: str) -> str | None:
-    """Return the 15-character org id that a session id starts with (``00D...!...``), or ``None`` for other tokens."""
-    head, mark, _ = token.partition("!")
-    return head[:15] if mark and head.startswith("00D") and len(head) in (15, 18) else None
 
 
 class OrgClient:
@@ -103,14 +95,7 @@ class OrgClient:
 
     def reading_of_refusal(self, observed_at: datetime, received_at: datetime, limit_info: str | None) -> LimitReading:
         """Return what "allowance exhausted" says about the allowance: the header if it came along, else 0 left."""
-        said = parse_limit_info(limit_info)
-        if said.used is not None and said.limit is not None and said.used >= said.limit:
-            reading = reading_from_header(
-                limit_info, org_id=self.org_id(), observed_at=observed_at, received_at=received_at
-            )
-            if reading is not None:
-                return reading
-        return reading_exhausted(org_id=self.org_id(), observed_at=observed_at, received_at=received_at)
+        return reading_of_refusal(limit_info, org_id=self.org_id(), observed_at=observed_at, received_at=received_at)
 
     def run_report(self, report_id: str) -> Answer:
         """Run a saved report synchronously, details included: one API call (Reports and Dashboards REST API).

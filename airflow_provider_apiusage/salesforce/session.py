@@ -21,7 +21,7 @@ from requests import PreparedRequest, Response
 
 from airflow_provider_apiusage.salesforce.errors import ConfigurationError, Where, complaint_of
 from airflow_provider_apiusage.salesforce.login import utc_now
-from airflow_provider_apiusage.salesforce.metering import Exchange, Meter, MeteredAdapter, is_login
+from airflow_provider_apiusage.salesforce.metering import Exchange, Meter, MeteredAdapter, is_login, token_in
 
 CLIENT_NAME = "airflow-provider-apiusage"
 """Shown as CLIENT_NAME in the event logs, so that what we spend can be told from what others spend."""
@@ -41,6 +41,7 @@ class MeteredSession(requests.Session):
     :param retries: how many times an idempotent request is repeated after 5xx, 420 or a broken connection.
     :param client_name: goes into ``Sforce-Call-Options``.
     :param listener: called with every exchange.
+    :param on_close: called by :meth:`close`.
     :param clock: our clock.
     :param sleep: how to pause between retries, in seconds.
     """
@@ -53,6 +54,7 @@ class MeteredSession(requests.Session):
         retries: int = 3,
         client_name: str = CLIENT_NAME,
         listener: Callable[[Exchange], None] | None = None,
+        on_close: Callable[[], object] | None = None,
         clock: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -63,6 +65,7 @@ class MeteredSession(requests.Session):
         self._clock = clock
         self._sleep = sleep
         self._meter = Meter(clock, listener)
+        self._on_close = on_close
         self._renew_lock = threading.Lock()
         self._renew: Callable[[], str] | None = None
         self._token: str | None = None
@@ -79,6 +82,12 @@ class MeteredSession(requests.Session):
     def now(self) -> datetime:
         """Our clock."""
         return self._clock()
+
+    def close(self) -> None:
+        """Close the connections; the session can be used again afterwards."""
+        super().close()
+        if self._on_close is not None:
+            self._on_close()
 
     def adopt(self, session: requests.Session) -> None:
         """Take over the transport settings of a user's own session: proxies, TLS, headers."""
@@ -147,7 +156,7 @@ class MeteredSession(requests.Session):
 
     def _token_was_refused(self, request: PreparedRequest, response: Response) -> bool:
         """Whether the org refused our token as expired and a new one is at hand now."""
-        token = _token_in(request)
+        token = token_in(request)
         if token is None or self._renew is None:
             return False
         if complaint_of(response.text).code not in ("INVALID_SESSION_ID", "InvalidSessionId"):
@@ -160,20 +169,12 @@ class MeteredSession(requests.Session):
 
     def _put_current_token(self, request: PreparedRequest) -> None:
         """Swap a token that has been renewed meanwhile; handlers made earlier keep the old one in their headers."""
-        if _token_in(request) not in self._stale_tokens or self._token is None:
+        if token_in(request) not in self._stale_tokens or self._token is None:
             return
         if "Authorization" in request.headers:
             request.headers["Authorization"] = f"Bearer {self._token}"
         if "X-SFDC-Session" in request.headers:
             request.headers["X-SFDC-Session"] = self._token
-
-
-def _token_in(request: PreparedRequest) -> str | None:
-    bearer = str(request.headers.get("Authorization") or "")
-    if bearer.startswith("Bearer "):
-        return bearer.removeprefix("Bearer ")
-    session_id = request.headers.get("X-SFDC-Session")
-    return str(session_id) if session_id else None
 
 
 def _back_off(attempt: int) -> float:

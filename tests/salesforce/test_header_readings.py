@@ -107,12 +107,11 @@ def test_a_busy_load_is_kept_once_a_minute() -> None:
     """A thousand answers within a minute are one write; the minute over, the newest is the next."""
     load = Load()
     for number in range(1000):
-        load.hear(number)
+        load.hear(number, 1_000_000)
         load.pass_time(milliseconds=60)
     assert load.used == [0]
 
-    load.now = NOW + INTERVAL
-    load.hear(1000)
+    load.hear(1000, 1_000_000)
     assert load.used == [0, 1000]
 
 
