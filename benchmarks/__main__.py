@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import import_time
+from benchmarks import event_log, import_time
 
 if __name__ == "__main__":
     import_time.main()
+    print()
+    event_log.main([])

@@ -15,11 +15,13 @@ MODULES = {
     "airflow.sdk (the yardstick)": "",
     "operators.snapshot": "airflow_provider_apiusage.operators.snapshot",
     "operators.reconcile": "airflow_provider_apiusage.operators.reconcile",
+    "operators.event_log": "airflow_provider_apiusage.operators.event_log",
     "operators.quota": "airflow_provider_apiusage.operators.quota",
     "sensors.quota": "airflow_provider_apiusage.sensors.quota",
-    "all four": (
+    "all five": (
         "airflow_provider_apiusage.operators.snapshot, airflow_provider_apiusage.operators.reconcile, "
-        "airflow_provider_apiusage.operators.quota, airflow_provider_apiusage.sensors.quota"
+        "airflow_provider_apiusage.operators.event_log, airflow_provider_apiusage.operators.quota, "
+        "airflow_provider_apiusage.sensors.quota"
     ),
     "the official SalesforceHook, for comparison": "airflow.providers.salesforce.hooks.salesforce",
 }
