@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -101,7 +102,7 @@ def _bring(org: OrgClient, file: LogFile, received: Path, path: Path) -> tuple[i
         except _BROKEN as broken:
             reason = f"the connection broke ({type(broken).__name__})"
             continue
-        except (zlib.error, EOFError) as cut:
+        except (EOFError, zlib.error, gzip.BadGzipFile) as cut:
             partial.forget()
             reason = f"its compressed stream is damaged ({cut})"
             continue
@@ -190,35 +191,24 @@ def _unpack(received: Path, target: Path, *, compressed: bool) -> tuple[int, int
 
     :raises EOFError: if a compressed stream ends early.
     :raises zlib.error: if it is damaged.
+    :raises gzip.BadGzipFile: likewise, or if it is none.
     """
+    if not compressed and not any(b"\0" in chunk for chunk in _chunks(received)):
+        received.replace(target)
+        return target.stat().st_size, 0
     length = nul_bytes = 0
-    with received.open("rb") as source, target.open("wb") as plain:
-        for chunk in _plain_chunks(source, compressed=compressed):
+    with target.open("wb") as plain:
+        for chunk in _chunks(received, compressed=compressed):
             length += len(chunk)
-            if b"\0" in chunk:
-                nul_bytes += chunk.count(b"\0")
-                chunk = chunk.replace(b"\0", b"")
-            plain.write(chunk)
+            nul_bytes += chunk.count(b"\0")
+            plain.write(chunk.replace(b"\0", b""))
     return length, nul_bytes
 
 
-def _plain_chunks(source: BinaryIO, *, compressed: bool) -> Iterator[bytes]:
-    chunks: Iterable[bytes] = iter(lambda: source.read(CHUNK), b"")
-    if not compressed:
-        yield from chunks
-        return
-    inflate = zlib.decompressobj(wbits=31)
-    for chunk in chunks:
-        while chunk:
-            yield inflate.decompress(chunk, CHUNK)
-            if inflate.unconsumed_tail:
-                chunk = inflate.unconsumed_tail
-            elif inflate.eof and inflate.unused_data:
-                chunk, inflate = inflate.unused_data, zlib.decompressobj(wbits=31)
-            else:
-                break
-    if not inflate.eof:
-        raise EOFError("it ends early")
+def _chunks(path: Path, *, compressed: bool = False) -> Iterator[bytes]:
+    with gzip.open(path) if compressed else path.open("rb") as source:
+        while chunk := source.read(CHUNK):
+            yield chunk
 
 
 def _room_for(file: LogFile, folder: Path, where: Where) -> None:
