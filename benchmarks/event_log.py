@@ -23,7 +23,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow_provider_apiusage.sandbox.event_log_writer import write_event_log
+from benchmarks.log_file import write_log_file
 
 RUNS = 3
 ORG = "00DAA0000000001"
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="apiusage-benchmark-") as folder:
         path = Path(folder) / "rows.csv"
-        truth = write_event_log(path, rows=options.rows, repeats=0.01)
+        truth = write_log_file(path, options.rows)
         print(f"{options.rows:,} rows, {path.stat().st_size / 1e9:.2f} GB, {truth.distinct:,} of them distinct\n")
         figures: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
         for _ in range(RUNS):
@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
         assert figures["ours, each distinct row once"][0]["calls"] == truth.distinct
         print("\n| rows | GB | ours, peak MB |\n|---|---|---|")
         for million in (1, 2, 5):
-            write_event_log(path, rows=million * 1_000_000, repeats=0.01)
+            write_log_file(path, million * 1_000_000)
             run = measure("ours, each distinct row once", path)
             print(f"| {million},000,000 | {path.stat().st_size / 1e9:.2f} | {run['peak_mb']:,.0f} |")
 
