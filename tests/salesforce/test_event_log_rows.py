@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from array import array
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_apiusage.salesforce import event_log_rows
 from airflow_provider_apiusage.salesforce.event_log_rows import (
     UnreadableLogError,
     shortened_resource,
@@ -148,6 +150,27 @@ def test_sequences_of_an_hour_unite_by_their_fingerprints(tmp_path: Path) -> Non
     told = [Told(LogInterval.HOURLY, each.scheme, part) for each in (first, late) for part in each.parts]
     assert list(unite(told).values()) == [7]
     assert [len(part.fingerprints) for part in first.parts] == [5 * 8]
+
+
+@pytest.mark.parametrize("interval", [LogInterval.HOURLY, LogInterval.DAILY])
+def test_a_file_read_in_several_passes_tells_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: LogInterval
+) -> None:
+    """A very large file does not fit at once: each pass looks at other fingerprints, and malformed rows count once."""
+    rows = [row(REQUEST_ID=f"r{n % 40}", CLIENT_NAME=f"client-{n % 3}") for n in range(150)]
+    rows += [row(REQUEST_ID="", TIMESTAMP="20261006050000.000")] * 3 + [row(TIMESTAMP="never", TIMESTAMP_DERIVED="")]
+    content = text(rows) + '"too","few"\n'
+    once = usage(tmp_path, content, interval)
+    monkeypatch.setattr(event_log_rows, "BYTES_PER_PASS", 4_000)
+    assert len(content) > 4 * 4_000
+
+    several = usage(tmp_path, content, interval)
+
+    assert calls(several) == calls(once)
+    figures = ("rows", "repeated", "unread", "scheme", "findings")
+    assert [getattr(several, name) for name in figures] == [getattr(once, name) for name in figures]
+    fingerprints = {part.caller: set(array("Q", part.fingerprints)) for part in once.parts}
+    assert {part.caller: set(array("Q", part.fingerprints)) for part in several.parts} == fingerprints
 
 
 def test_a_daily_file_carries_no_fingerprints_but_those_of_strays(tmp_path: Path) -> None:
