@@ -65,14 +65,14 @@ class ApiUsageListEventLogsOperator(BaseOperator):
         start, end = instant("start", self.start), instant("end", self.end)
         if start is None or end is None or start >= end:
             raise ValueError(f"The period start={self.start!r}, end={self.end!r} is empty.")
-        hook = ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
-        files = hook.event_reader.find(start, end, EventSource(self.events))
-        self.log.info(
-            "%s event log file(s) of %s to %s UTC are to be read; %s API call(s) spent.",
-            len(files), f"{start:%Y-%m-%d %H:%M}", f"{end:%Y-%m-%d %H:%M}", hook.api_calls,
-        )  # fmt: skip
-        width = -(-len(files) // MOST_TASKS) or 1
-        return [[file_to_json(file) for file in files[at : at + width]] for at in range(0, len(files), width)]
+        with ApiUsageHook(self.salesforce_conn_id, self.store_conn_id) as hook:
+            files = hook.event_reader.find(start, end, EventSource(self.events))
+            self.log.info(
+                "%s event log file(s) of %s to %s UTC are to be read; %s API call(s) spent.",
+                len(files), f"{start:%Y-%m-%d %H:%M}", f"{end:%Y-%m-%d %H:%M}", hook.api_calls,
+            )  # fmt: skip
+            width = -(-len(files) // MOST_TASKS) or 1
+            return [[file_to_json(file) for file in files[at : at + width]] for at in range(0, len(files), width)]
 
 
 class ApiUsageReadEventLogsOperator(BaseOperator):
@@ -114,13 +114,13 @@ class ApiUsageReadEventLogsOperator(BaseOperator):
         from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
         from airflow_provider_apiusage.usage.event_log import file_from_json
 
-        hook = ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
-        read = hook.read_event_logs([file_from_json(file) for file in self.files])
-        self.log.info("%s file(s) read; %s API call(s) spent.", len(read.read), hook.api_calls)
-        return {
-            "org_id": hook.get_org_id(),
-            "files_read": len(read.read),
-            "calls": read.calls,
-            "findings": [{"code": f.code, "severity": f.severity.value} for f in read.findings],
-            "api_calls": hook.api_calls,
-        }
+        with ApiUsageHook(self.salesforce_conn_id, self.store_conn_id) as hook:
+            read = hook.read_event_logs([file_from_json(file) for file in self.files])
+            self.log.info("%s file(s) read; %s API call(s) spent.", len(read.read), hook.api_calls)
+            return {
+                "org_id": hook.get_org_id(),
+                "files_read": len(read.read),
+                "calls": read.calls,
+                "findings": [{"code": f.code, "severity": f.severity.value} for f in read.findings],
+                "api_calls": hook.api_calls,
+            }

@@ -75,22 +75,26 @@ class ApiUsageReconcileOperator(BaseOperator):
         from airflow_provider_apiusage.usage.reconciliation import reconcile
         from airflow_provider_apiusage.usage.report_text import as_table
 
-        hook = ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
-        org_id = hook.get_org_id()
-        if self.fresh:
-            hook.store.add(hook.take_snapshot(daily_report=self.daily_report or None, **(self.report_options or {})))
-        at = instant("at", self.at)
-        evidence = hook.store.evidence(org_id, at)
-        if evidence is None:
-            raise AirflowException(
-                f"Nothing has been read of org {org_id} (connection {self.salesforce_conn_id!r}) up to "
-                f"{at or 'now'}: run an ApiUsageSnapshotOperator first, or set fresh=True."
-            )
-        reconciliation = reconcile(evidence, tolerance=self.tolerance)
-        hook.store.add_reconciliation(reconciliation.as_dict(), reconciliation.at)
-        self.log.info("\n%s", as_table(reconciliation))
-        result = {**reconciliation.as_dict(), "api_calls": hook.api_calls}
-        announce(context, "reconciliation", org_id, {k: result[k] for k in ("at", "rolling", "consistent")})
-        if self.fail_on_inconsistent and reconciliation.consistent is False:
-            raise AirflowException(f"The sources of org {org_id} contradict each other at {result['at']}; see the log.")
-        return result
+        with ApiUsageHook(self.salesforce_conn_id, self.store_conn_id) as hook:
+            org_id = hook.get_org_id()
+            if self.fresh:
+                hook.store.add(
+                    hook.take_snapshot(daily_report=self.daily_report or None, **(self.report_options or {}))
+                )
+            at = instant("at", self.at)
+            evidence = hook.store.evidence(org_id, at)
+            if evidence is None:
+                raise AirflowException(
+                    f"Nothing has been read of org {org_id} (connection {self.salesforce_conn_id!r}) up to "
+                    f"{at or 'now'}: run an ApiUsageSnapshotOperator first, or set fresh=True."
+                )
+            reconciliation = reconcile(evidence, tolerance=self.tolerance)
+            hook.store.add_reconciliation(reconciliation.as_dict(), reconciliation.at)
+            self.log.info("\n%s", as_table(reconciliation))
+            result = {**reconciliation.as_dict(), "api_calls": hook.api_calls}
+            announce(context, "reconciliation", org_id, {k: result[k] for k in ("at", "rolling", "consistent")})
+            if self.fail_on_inconsistent and reconciliation.consistent is False:
+                raise AirflowException(
+                    f"The sources of org {org_id} contradict each other at {result['at']}; see the log."
+                )
+            return result

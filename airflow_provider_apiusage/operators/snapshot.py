@@ -90,29 +90,29 @@ class ApiUsageSnapshotOperator(BaseOperator):
         """
         from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 
-        hook = ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
-        taken_by = str(holder_of(context))
-        kept = hook.store.find_snapshot(hook.get_org_id(), taken_by)
-        if kept is None:
-            snapshot, read = self._take(hook, taken_by)
-            self.log.info("%s", in_words(snapshot))
-            for reading in snapshot.readings:
-                if not reading.scope:
-                    gauge(reading)
-        else:
-            snapshot, read = kept, None
-            self.log.info(
-                "This task instance has kept its snapshot of %s already; trigger a new run for a new one.",
-                f"{kept.observed_at:%Y-%m-%d %H:%M:%S} UTC",
-            )
-        result = summary(snapshot, api_calls=hook.api_calls)
-        if self.events:
-            to = hour_of(snapshot.observed_at)
-            result["events"] = events_summary(hook.event_store.usage(snapshot.org_id, to - WINDOW, to), read)
-        if kept is None:
-            extra = {"observed_at": result["observed_at"], **result["limits"].get(API_REQUESTS, {})}
-            announce(context, "snapshot", snapshot.org_id, extra)
-        return result
+        with ApiUsageHook(self.salesforce_conn_id, self.store_conn_id) as hook:
+            taken_by = str(holder_of(context))
+            kept = hook.store.find_snapshot(hook.get_org_id(), taken_by)
+            if kept is None:
+                snapshot, read = self._take(hook, taken_by)
+                self.log.info("%s", in_words(snapshot))
+                for reading in snapshot.readings:
+                    if not reading.scope:
+                        gauge(reading)
+            else:
+                snapshot, read = kept, None
+                self.log.info(
+                    "This task instance has kept its snapshot of %s already; trigger a new run for a new one.",
+                    f"{kept.observed_at:%Y-%m-%d %H:%M:%S} UTC",
+                )
+            result = summary(snapshot, api_calls=hook.api_calls)
+            if self.events:
+                to = hour_of(snapshot.observed_at)
+                result["events"] = events_summary(hook.event_store.usage(snapshot.org_id, to - WINDOW, to), read)
+            if kept is None:
+                extra = {"observed_at": result["observed_at"], **result["limits"].get(API_REQUESTS, {})}
+                announce(context, "snapshot", snapshot.org_id, extra)
+            return result
 
     def _take(self, hook: ApiUsageHook, taken_by: str) -> tuple[Snapshot, EventRead | None]:
         """Read the limits, and the report and event logs as far as they are asked for and due; keep them."""
