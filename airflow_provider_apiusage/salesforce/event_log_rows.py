@@ -120,7 +120,7 @@ def _aggregation(header: Sequence[str]) -> str:
         return f'"{name}"' if name in has else "NULL"
 
     stamp = "TIMESTAMP" if "TIMESTAMP" in has else "NULL"
-    derived = "regexp_replace(TIMESTAMP_DERIVED, '[^0-9]', '', 'g')[1:10]" if "TIMESTAMP_DERIVED" in has else "NULL"
+    derived = "left(regexp_replace(TIMESTAMP_DERIVED, '[^0-9]', '', 'g'), 10)" if "TIMESTAMP_DERIVED" in has else "NULL"
     identity = ", ".join(column(name) for name in IDENTITY)
     return f"""
         CREATE TEMP TABLE told AS
@@ -129,7 +129,7 @@ def _aggregation(header: Sequence[str]) -> str:
                count(*) AS total, count(*) - count(fingerprint) AS nameless,
                coalesce(list(fingerprint) FILTER (fingerprint IS NOT NULL), []) AS fingerprints
         FROM (
-            SELECT CASE WHEN length({stamp}) >= 14 THEN {stamp}[1:10] ELSE {derived} END AS hour,
+            SELECT CASE WHEN length({stamp}) >= 14 THEN left({stamp}, 10) ELSE {derived} END AS hour,
                    {column("ORGANIZATION_ID")} AS org,
                    {column("USER_ID")} AS user_id,
                    {column("CONNECTED_APP_ID")} AS app,
