@@ -250,6 +250,27 @@ def test_spaces_after_commas_quotes_and_line_ends(tmp_path: Path) -> None:
     assert usage(tmp_path, "\ufeff" + text(rows)).rows == 2
 
 
+def test_the_shape_of_a_public_sample_is_read(tmp_path: Path) -> None:
+    """A file that somebody published (ids here are made up): no quotes, a consumer key for an app id, a lone space for
+    none, and a row that has lost its HTTP method and so one field."""
+    published = (
+        ",".join(COLUMNS)
+        + f"""
+ApiTotalUsage,20261006183437.652,4aBcDeFgHiJkLmNoPqRsT,{ORG},005AA0000000001,SOAP,64.0,login,,192.0.2.7,1,, ,200,,a@example.invalid,2026-10-06T18:34:37.652Z
+ApiTotalUsage,20261006184000.123,4bBcDeFgHiJkLmNoPqRsT,{ORG},005AA0000000001AAA,REST,64.0,/v64.0/sobjects/Account,ECA,GET,192.0.2.7,1,3MVG9kBt168mda_,Account,200,MyApp,a@example.invalid,2026-10-06T18:40:00.123Z
+ApiTotalUsage,20261006184100.007,4cBcDeFgHiJkLmNoPqRsT,{ORG},005AA0000000001,SOAP,64.0,login,,,192.0.2.7,1, ,,200,,a@example.invalid,2026-10-06T18:41:00.007Z
+"""  # noqa: E501
+    )
+
+    told = usage(tmp_path, published)
+
+    rest = Caller("005AA0000000001", "3MVG9kBt168mda_", "ECA", "REST", "sobjects", True)
+    soap = Caller("005AA0000000001", None, None, "SOAP", "login", True)
+    hour = DAY + timedelta(hours=18)
+    assert calls(told) == {(hour, rest): 1, (hour, soap): 1}
+    assert (told.unread, codes(told)) == (1, {"event-log-rows-malformed"})
+
+
 def test_a_file_without_rows_tells_that_there_were_none(tmp_path: Path) -> None:
     """A header alone is an empty hour; no header at all is no log."""
     told = usage(tmp_path, text([]))
