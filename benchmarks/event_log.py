@@ -2,11 +2,10 @@
 
 ``python -m benchmarks.event_log [--rows 5000000]``
 
-Ours takes repeated rows out; the bare statement and the loop only count; pandas is measured both ways. Each gets the same
-file and makes the same groups: UTC hour, org,
-user, connected app, client, family, counted or not, and resource class. The bare statement of DuckDB is ours without
-the fingerprints, with the same settings; pandas reads only the columns that it needs, which are all of them where it has
-to tell repeats.
+Ours takes repeated rows out; the bare statement and the loop only count; pandas is measured both ways. Each gets the
+same file and makes the same groups: UTC hour, org, user, connected app, client, family, counted or not, and resource
+class. The bare statement of DuckDB is ours without the fingerprints, with the same settings; pandas reads only the
+columns that it needs, which are all of them where it has to tell repeats.
 """
 
 from __future__ import annotations
