@@ -20,7 +20,8 @@ class ApiQuotaReleaseOperator(BaseOperator):
     reservation that has lapsed, changes nothing and is no error; nor is having nothing to release, as when the gate
     never opened.
 
-    XCom: ``{"reservation_id", "released", "state"}``; ``released`` tells whether it was still held.
+    XCom: ``{"reservation_id", "released", "state", "api_calls"}``; ``released`` tells whether it was still held, and
+    ``api_calls`` is always 0.
 
     :param reservation: the sensor's XCom (``gate.output``), or a reservation id (templated).
     :param store_conn_id: the store that the sensor used (templated).
@@ -47,14 +48,19 @@ class ApiQuotaReleaseOperator(BaseOperator):
         reservation_id = _id_of(self.reservation)
         if reservation_id is None:
             self.log.info("There is no reservation to release: the gate granted none.")
-            return {"reservation_id": None, "released": False, "state": None}
+            return {"reservation_id": None, "released": False, "state": None, "api_calls": 0}
         outcome = open_ledger(self.store_conn_id).release(reservation_id, timezone.utcnow())
         if outcome is None:
             raise ValueError(
                 f"The store knows no reservation {reservation_id!r}: give the sensor's XCom (gate.output) as "
                 "'reservation', and the same store_conn_id as the sensor's."
             )
-        return {"reservation_id": reservation_id, "released": outcome.released, "state": outcome.state.value}
+        return {
+            "reservation_id": reservation_id,
+            "released": outcome.released,
+            "state": outcome.state.value,
+            "api_calls": 0,
+        }
 
 
 def _id_of(reservation: Any) -> str | None:

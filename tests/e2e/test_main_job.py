@@ -82,7 +82,12 @@ def test_snapshot_reconcile_and_gate(
     loaded = airflow.xcom("gated_bulk_load", run, "load")
     assert (loaded["processed"], loaded["failed"]) == (200, 0)
     released = airflow.xcom("gated_bulk_load", run, "release")
-    assert released == {"reservation_id": reservation["reservation_id"], "released": True, "state": "released"}
+    assert released == {
+        "reservation_id": reservation["reservation_id"],
+        "released": True,
+        "state": "released",
+        "api_calls": 0,
+    }
 
     # What fails, fails with a reason: a need that can never fit, and an org that knows nobody any more.
     run = airflow.trigger("gated_bulk_load", {"calls": 1_000_000})
