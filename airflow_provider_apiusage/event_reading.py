@@ -18,6 +18,7 @@ from airflow_provider_apiusage.salesforce.event_log_download import (
     LogFileIncompleteError,
     downloaded,
 )
+from airflow_provider_apiusage.salesforce.event_log_object import read_hourly_from_object
 from airflow_provider_apiusage.salesforce.event_log_rows import MEMORY_LIMIT, UnreadableLogError, usage_of_file
 from airflow_provider_apiusage.salesforce.org import OrgClient
 from airflow_provider_apiusage.store.event_log_store import EventLogStore
@@ -165,13 +166,11 @@ class EventReader:
         missing = [hour for hour in hours if hour not in known]
         if not missing:
             return EventRead()
-        from airflow_provider_apiusage.salesforce.event_log_object import read_hourly_from_object
-
         told = read_hourly_from_object(self._org, missing[0], missing[-1] + HOUR)
         at = self._org.now()
         read: list[LogFile] = []
         for hour in missing:
-            if hour + HOUR <= told.read_until:
+            if told.read_from <= hour and hour + HOUR <= told.read_until:
                 usage = _queried(hour, at, told.counts)
                 if self._store.add_file(org_id, usage, at):
                     read.append(usage.file)

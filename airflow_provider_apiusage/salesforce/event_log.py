@@ -30,7 +30,7 @@ def list_files(
     :param until: ``None`` for no end.
     :param interval: hourly or daily only.
     :returns: the files, oldest first, and the org's instant of the answer.
-    :raises ApiUsageError: by kind; ``InvalidTypeError`` where the user may not see event log files.
+    :raises ApiUsageError: by kind; ``NotFoundError`` where the user may not see event log files.
     """
     conditions = [f"EventType = '{EVENT_TYPE}'", f"LogDate >= {_literal(since)}"]
     if until is not None:

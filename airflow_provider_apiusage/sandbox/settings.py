@@ -35,6 +35,12 @@ class OrgSettings:
 
     Event log files: lags are from the end of the hour or day; ``*_first_share`` is the share of rows in the
     first file, the rest follows in the next sequence (hourly) or in a fuller file that replaces it (daily).
+
+    Queryable event log: ``event_log_object`` (``rows``: ``GROUP BY`` and ``COUNT(field)`` are refused), how late its
+    rows are and for how many days they stay.
+
+    Queries: ``query_page_size`` (records a page), ``aggregate_overflow`` (what becomes of more than 2,000 groups:
+    the query is refused, or the next page, or the rest is left out without a word).
     """
 
     limit: int = 100_000
@@ -95,9 +101,13 @@ class OrgSettings:
     event_log_daily_replaced_hours: int = 30
     event_log_retention_days: int = 1
     event_log_counted_style: Literal["1/0", "true/false"] = "1/0"
+    event_log_object: Literal["grouped", "rows", "absent"] = "grouped"
+    event_log_object_lag_minutes: int = 5
+    event_log_object_days: int = 30
 
     bulk_polls: int = 0
     query_page_size: int = 2_000
+    aggregate_overflow: Literal["refused", "paged", "cut"] = "refused"
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))

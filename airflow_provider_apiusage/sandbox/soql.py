@@ -1,17 +1,19 @@
-"""As much of SOQL as clients ask the sandbox org for: one object, filters, order, limit, ``COUNT()``."""
+"""As much of SOQL as clients ask the sandbox org for: one object, filters, groups, order, limit, ``COUNT``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
 
 from airflow_provider_apiusage.sandbox.http import ApiError
+from airflow_provider_apiusage.sandbox.soql_query import COMPARISONS, Condition, Count, same
+from airflow_provider_apiusage.sandbox.soql_query import Query as Query
+from airflow_provider_apiusage.sandbox.soql_query import Row as Row
+from airflow_provider_apiusage.sandbox.soql_query import value_of as value_of
 
-Row = Mapping[str, Any]
-Condition = Callable[[Row], bool]
+T = TypeVar("T")
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -45,34 +47,6 @@ _KEYWORDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A parsed query. ``count`` is true for ``SELECT COUNT()``."""
-
-    fields: tuple[str, ...]
-    object_name: str
-    condition: Condition
-    order: tuple[tuple[str, bool], ...] = ()
-    limit: int | None = None
-    offset: int = 0
-    count: bool = False
-
-    def apply(self, rows: Iterable[Row]) -> list[Row]:
-        """Return the rows that the query selects, in its order."""
-        kept = [row for row in rows if self.condition(row)]
-        for name, descending in reversed(self.order):
-            kept.sort(key=lambda row, name=name: _sortable(value_of(row, name)), reverse=descending)  # type: ignore[misc]
-        end = None if self.limit is None else self.offset + self.limit
-        return kept[self.offset : end]
-
-
-def value_of(row: Row, name: str) -> Any:
-    """Return a field's value, the field's name in any case; ``None`` if the row has none."""
-    if name in row:
-        return row[name]
-    return next((value for key, value in row.items() if key.lower() == name.lower()), None)
-
-
 def parse(text: str, now: datetime) -> Query:
     """Return the query that ``text`` says.
 
@@ -80,6 +54,14 @@ def parse(text: str, now: datetime) -> Query:
     :raises ApiError: 400 ``MALFORMED_QUERY`` if the text is not understood.
     """
     return _Parser(text, now).query()
+
+
+class _Columns(NamedTuple):
+    """What ``SELECT`` names: fields, the names they are shown by, and counts."""
+
+    fields: list[str]
+    names: list[str]
+    counts: list[Count]
 
 
 class _Parser:
@@ -95,42 +77,74 @@ class _Parser:
             self._tokens.append((found.lastgroup, found[found.lastgroup]))
             position = found.end()
         self._next = 0
+        self._compared: list[str] = []
+        self._bounds: list[tuple[str, str, datetime]] = []
+        self._all_must_hold = True
 
     def query(self) -> Query:
         self._keyword("select")
-        fields, count = self._fields()
+        if self._peek("count", "(", ")"):
+            self._next += 3
+            count, columns = True, _Columns([], [], [])
+        else:
+            count, columns = False, self._columns()
         self._keyword("from")
         name = self._word()
         condition: Condition = _always
         if self._accept("where"):
             condition = self._any()
-        order: list[tuple[str, bool]] = []
-        if self._accept("order"):
-            self._keyword("by")
-            order.append(self._order())
-            while self._sign(","):
-                order.append(self._order())
+        group = self._listed(self._word) if self._accept_by("group") else []
+        order = self._listed(self._order) if self._accept_by("order") else []
         limit = self._integer() if self._accept("limit") else None
         offset = self._integer() if self._accept("offset") else 0
         if self._next < len(self._tokens):
             raise _malformed(self._tokens[self._next][1])
-        return Query(fields, name, condition, tuple(order), limit, offset, count)
+        query = Query(
+            tuple(columns.fields),
+            name,
+            condition,
+            tuple(order),
+            limit,
+            offset,
+            count,
+            tuple(columns.names),
+            tuple(columns.counts),
+            tuple(group),
+            tuple(self._compared),
+            tuple(self._bounds) if self._all_must_hold else (),
+        )
+        _check_groups(query)
+        return query
 
-    def _fields(self) -> tuple[tuple[str, ...], bool]:
-        first = self._word()
-        if first.lower() == "count" and self._sign("("):
-            if not self._sign(")"):
-                self._word()
+    def _columns(self) -> _Columns:
+        columns = _Columns([], [], [])
+        while True:
+            word = self._word()
+            if word.lower() in ("count", "fields") and self._sign("("):
+                field = self._word()
                 self._require(")")
-            return (), True
-        if first.lower() == "fields" and self._sign("("):
-            self._word()
-            self._require(")")
-            return ("FIELDS()",), False
-        fields = [first]
+                if word.lower() == "count":
+                    columns.counts.append(Count(field, self._alias(f"expr{len(columns.counts)}")))
+                else:
+                    columns.fields.append("FIELDS()")
+                    columns.names.append("FIELDS()")
+            else:
+                columns.fields.append(word)
+                columns.names.append(self._alias(word.rpartition(".")[2]))
+            if not self._sign(","):
+                return columns
+
+    def _alias(self, default: str) -> str:
+        kind, text = self._tokens[self._next] if self._next < len(self._tokens) else ("", "")
+        if kind != "word" or text.lower() == "from":
+            return default
+        return self._word()
+
+    def _listed(self, item: Callable[[], T]) -> list[T]:
+        items = [item()]
         while self._sign(","):
-            fields.append(self._word())
-        return tuple(fields), False
+            items.append(item())
+        return items
 
     def _order(self) -> tuple[str, bool]:
         name = self._word()
@@ -144,6 +158,7 @@ class _Parser:
     def _any(self) -> Condition:
         parts = [self._all()]
         while self._accept("or"):
+            self._all_must_hold = False
             parts.append(self._all())
         return parts[0] if len(parts) == 1 else lambda row: any(part(row) for part in parts)
 
@@ -155,6 +170,7 @@ class _Parser:
 
     def _one(self) -> Condition:
         if self._accept("not"):
+            self._all_must_hold = False
             inverted = self._one()
             return lambda row: not inverted(row)
         if self._sign("("):
@@ -162,28 +178,29 @@ class _Parser:
             self._require(")")
             return inner
         name = self._word()
+        self._compared.append(name)
         if self._accept("not"):
             self._keyword("in")
             values = self._list()
-            return lambda row: not any(_same(value_of(row, name), value) for value in values)
+            return lambda row: not any(same(value_of(row, name), value) for value in values)
         if self._accept("in"):
             values = self._list()
-            return lambda row: any(_same(value_of(row, name), value) for value in values)
+            return lambda row: any(same(value_of(row, name), value) for value in values)
         if self._accept("like"):
             pattern = re.escape(str(self._value())).replace("%", ".*").replace("_", ".")
             return lambda row: bool(re.fullmatch(pattern, str(value_of(row, name) or ""), re.IGNORECASE))
         kind, sign = self._take()
-        if kind != "sign" or sign not in _COMPARISONS:
+        if kind != "sign" or sign not in COMPARISONS:
             raise _malformed(sign)
         value = self._value()
-        compare = _COMPARISONS[sign]
+        if isinstance(value, datetime):
+            self._bounds.append((name.lower(), sign, value))
+        compare = COMPARISONS[sign]
         return lambda row: compare(value_of(row, name), value)
 
     def _list(self) -> list[Any]:
         self._require("(")
-        values = [self._value()]
-        while self._sign(","):
-            values.append(self._value())
+        values = self._listed(self._value)
         self._require(")")
         return values
 
@@ -235,6 +252,16 @@ class _Parser:
             return True
         return False
 
+    def _accept_by(self, keyword: str) -> bool:
+        if not self._accept(keyword):
+            return False
+        self._keyword("by")
+        return True
+
+    def _peek(self, *texts: str) -> bool:
+        ahead = self._tokens[self._next : self._next + len(texts)]
+        return [text.lower() for _kind, text in ahead] == list(texts)
+
     def _keyword(self, keyword: str) -> None:
         if not self._accept(keyword):
             raise _malformed(self._take()[1])
@@ -258,48 +285,18 @@ def _malformed(token: str) -> ApiError:
     return ApiError(400, "MALFORMED_QUERY", f"unexpected token: '{token}'")
 
 
-def _comparable(left: Any, right: Any) -> tuple[Any, Any]:
-    if isinstance(right, datetime) and isinstance(left, str):
-        parsed = datetime.fromisoformat(left)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)), right
-    if isinstance(left, str) and isinstance(right, str):
-        if len(left) in (15, 18) and len(right) in (15, 18) and len(left) != len(right):
-            return left[:15], right[:15]
-        return left.lower(), right.lower()
-    return left, right
-
-
-def _same(left: Any, right: Any) -> bool:
-    first, second = _comparable(left, right)
-    return bool(first == second)
-
-
-def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    def compare(left: Any, right: Any) -> bool:
-        if left is None or right is None:
-            return False
-        try:
-            return test(*_comparable(left, right))
-        except (TypeError, ValueError):
-            return False
-
-    return compare
-
-
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    "=": _same,
-    "!=": lambda left, right: not _same(left, right),
-    "<>": lambda left, right: not _same(left, right),
-    "<": _ordered(lambda left, right: bool(left < right)),
-    "<=": _ordered(lambda left, right: bool(left <= right)),
-    ">": _ordered(lambda left, right: bool(left > right)),
-    ">=": _ordered(lambda left, right: bool(left >= right)),
-}
-
-
-def _sortable(value: Any) -> tuple[int, Any]:
-    if value is None:
-        return 0, ""
-    if isinstance(value, bool | int | float):
-        return 1, value
-    return 2, str(value)
+def _check_groups(query: Query) -> None:
+    """Refuse what an aggregate query cannot show or order by, and aliases in any other."""
+    if query.count and query.group:
+        raise ApiError(400, "MALFORMED_QUERY", "Grouped query cannot use COUNT(); use COUNT(fieldname)")
+    if not query.is_aggregate:
+        aliases = [
+            name for name, field in zip(query.names, query.fields, strict=True) if field.rpartition(".")[2] != name
+        ]
+        if aliases:
+            raise _malformed(aliases[0])
+        return
+    known = {name.lower() for name in (*query.group, *(count.name for count in query.counts))}
+    for name in (*query.fields, *(name for name, _descending in query.order)):
+        if name.lower() not in known:
+            raise ApiError(400, "MALFORMED_QUERY", f"Field must be grouped or aggregated: {name}")
