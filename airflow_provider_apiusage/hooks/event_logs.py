@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_apiusage.hooks.connection import MeteredSalesforceHook
 from airflow_provider_apiusage.salesforce.errors import ApiUsageError
+from airflow_provider_apiusage.usage.coverage_check import CONFIRMED, check_coverage
 from airflow_provider_apiusage.usage.event_log_plan import EventSource
 from airflow_provider_apiusage.usage.hourly import HOUR, EventUsage, hour_of
 from airflow_provider_apiusage.usage.model import Finding, Severity, Snapshot
@@ -92,6 +93,23 @@ class EventLogHook(MeteredSalesforceHook):
         read = self.event_reader.read(files, strict=True)
         self._tell(read.findings)
         return read
+
+    def check_report(self, snapshot: Snapshot) -> tuple[Finding, ...]:
+        """Hold the days of a snapshot's report against the event logs in the store. Spends no call.
+
+        :param snapshot: with daily counts, or nothing is checked.
+        :returns: what contradicts the report's coverage, or else the latest day that confirms it.
+        :raises StoreError: if the store cannot be used.
+        """
+        if not snapshot.daily_counts:
+            return ()
+        start = datetime.combine(min(count.day for count in snapshot.daily_counts), time(), UTC)
+        usage = self.event_store.usage(snapshot.org_id, start, hour_of(snapshot.observed_at) + HOUR)
+        found = check_coverage(snapshot.daily_counts, usage.counts, usage.completeness)
+        warnings = tuple(finding for finding in found if finding.severity is not Severity.INFO)
+        confirmed = tuple(finding for finding in found if finding.code == CONFIRMED)
+        self._tell(warnings or confirmed[-1:])
+        return warnings or confirmed[-1:]
 
     def try_events(
         self, events: EventSource, snapshot: Snapshot, *, most: int

@@ -127,6 +127,7 @@ class ApiUsageSnapshotOperator(BaseOperator):
         if source is not None:
             read, found = hook.try_events(source, snapshot, most=self.most_files)
             snapshot = replace(snapshot, findings=(*snapshot.findings, *found), api_calls=hook.api_calls)
+        snapshot = replace(snapshot, findings=(*snapshot.findings, *hook.check_report(snapshot)))
         hook.store.add(snapshot)
         return snapshot, read
 

@@ -114,6 +114,35 @@ def test_a_report_is_run_once_an_hour_and_after_midnight(connected: SandboxServe
     assert snapshot_after(minutes=15) == (2, True)  # 00:05
 
 
+@pytest.mark.parametrize(
+    ("families", "coverage", "code"),
+    [
+        (["SOAP"], "soap", "coverage-confirmed"),
+        ([], "soap", "coverage-is-all"),
+        ([], "all", "coverage-confirmed"),
+        (["SOAP"], "all", "coverage-is-soap"),
+    ],
+)
+def test_the_report_is_held_against_the_event_logs(
+    connected: SandboxServer, run_dag: Callable[..., Any], families: list[str], coverage: str, code: str
+) -> None:
+    """Once a day is settled, a wrong ``coverage`` is a warning that says what to set."""
+    org = connected.org
+    org.change({"report_families": families, "calls_per_day": 3_000, "event_log_retention_days": 30})
+    org.clock.advance(timedelta(days=5))
+    with DAG(f"coverage_{code}_{coverage}_{len(families)}", schedule=None) as dag:
+        ApiUsageSnapshotOperator(
+            task_id="snapshot",
+            events="daily",
+            daily_report=org.settings.report_id,
+            report_options={"coverage": coverage},
+        )
+
+    findings = {finding["code"]: finding["severity"] for finding in xcom(run_dag(dag), "snapshot")["findings"]}
+
+    assert findings == {code: "info" if code == "coverage-confirmed" else "warning"}
+
+
 def backfill(dag_id: str, **options: Any) -> DAG:
     """List the files of a period, then read each in a task of its own."""
     with DAG(dag_id, schedule=None) as dag:
