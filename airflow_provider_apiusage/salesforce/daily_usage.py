@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 
 from airflow_provider_apiusage.salesforce.errors import ConfigurationError, MalformedAnswerError
-from airflow_provider_apiusage.salesforce.org import OrgClient
+from airflow_provider_apiusage.salesforce.org import Answer, OrgClient
+from airflow_provider_apiusage.salesforce.report_runs import ReportRun, ReportRunner, of_one_day
+from airflow_provider_apiusage.salesforce.usage_columns import DailyUsage, refused
 from airflow_provider_apiusage.salesforce.usage_csv import daily_usage_from_csv
-from airflow_provider_apiusage.salesforce.usage_report import DailyUsage, daily_usage_from_report
-from airflow_provider_apiusage.usage.model import Coverage, Finding, Severity
+from airflow_provider_apiusage.salesforce.usage_report import (
+    EMPTY,
+    TRUNCATED,
+    daily_usage_from_report,
+    date_column_of,
+)
+from airflow_provider_apiusage.usage.model import Coverage, DailyCount, Finding, Severity
+
+DAYS = 7
+"""Days before today that the report covers."""
 
 OpenPath = Callable[[str], tuple[bytes, datetime | None]]
 """Reads a file anywhere: its bytes and when it was last written (aware UTC), ``None`` where that is not told."""
@@ -29,6 +39,7 @@ class DailyUsageSource:
     :param user_column: likewise for users.
     :param count_column: likewise for counts.
     :param date_format: ``strptime`` format of the days in a CSV that can be read in two ways.
+    :param run: how a report is run: ``auto``, ``sync`` or ``async``.
     """
 
     daily_report: str
@@ -37,9 +48,12 @@ class DailyUsageSource:
     user_column: str | None = None
     count_column: str | None = None
     date_format: str | None = None
+    run: str = "auto"
 
     def read(self, org: OrgClient, open_path: OpenPath) -> DailyUsage:
         """Read it: 1 API call for a report, none for a CSV.
+
+        A run in the background takes more, and so does a report of more than 2,000 detail rows: 1 for each of 8 days.
 
         :param org: the org that the report belongs to.
         :param open_path: opens the path of a CSV.
@@ -50,7 +64,44 @@ class DailyUsageSource:
         return self._open(org, open_path)
 
     def _run(self, org: OrgClient) -> DailyUsage:
-        answer = org.run_report(self.daily_report)
+        runner = ReportRunner(org, self.daily_report, ReportRun(self.run))
+        answer = runner.run()
+        usage = self._decode(answer, org)
+        if not any(finding.code == TRUNCATED for finding in usage.findings):
+            return usage
+        column = date_column_of(answer.body, self.date_column, self.user_column, self.count_column)
+        if column is None:
+            return usage
+        return self._day_by_day(runner, answer, column, org)
+
+    def _day_by_day(self, runner: ReportRunner, whole: Answer, column: str, org: OrgClient) -> DailyUsage:
+        """Run a truncated report once for each day it covers; a day that is still truncated has no count."""
+        counts: list[DailyCount] = []
+        findings: list[Finding] = []
+        today = whole.observed_at.astimezone(UTC).date()
+        for day in (today - timedelta(days=back) for back in range(DAYS, -1, -1)):
+            try:
+                answer = runner.run(of_one_day(whole.body["reportMetadata"], column, day))
+            except (MalformedAnswerError, ConfigurationError) as refused:
+                return not_by_day(f"The org does not run it with a filter by day: {refused.what}")
+            usage = self._decode(answer, org)
+            if any(count.day != day for count in usage.counts):
+                return not_by_day(f"The org does not heed a filter by day: asked for {day}, it told other days.")
+            counts.extend(usage.counts)
+            told = [_of_day(finding, day) for finding in usage.findings if finding.code != EMPTY]
+            findings.extend(finding for finding in told if finding not in findings)
+        if not counts:
+            return not_by_day("With a filter by day no day of it can be read either.")
+        said = Finding(
+            "report-day-by-day",
+            Severity.INFO,
+            f"Report {self.daily_report} has more rows than one answer holds, so it was run for each of {DAYS + 1} "
+            "days. Summarise it by day and user to spare these calls.",
+            {"days": DAYS + 1},
+        )
+        return DailyUsage(tuple(counts), (said, *findings))
+
+    def _decode(self, answer: Answer, org: OrgClient) -> DailyUsage:
         try:
             return daily_usage_from_report(
                 answer.body,
@@ -96,3 +147,25 @@ class DailyUsageSource:
             "now. Export it shortly before the snapshot.",
         )
         return replace(usage, findings=(*usage.findings, undated))
+
+
+def not_by_day(why: str) -> DailyUsage:
+    """Refuse a report that is truncated and cannot be run day by day."""
+    return refused(
+        TRUNCATED,
+        f"The report is truncated (the Analytics API returns at most 2,000 detail rows). {why} Summarise it by day and "
+        "user without details, or export it as CSV.",
+    )
+
+
+def _of_day(finding: Finding, day: date) -> Finding:
+    """Return what is odd about one day as a finding that names it."""
+    if finding.code != TRUNCATED:
+        return finding
+    return Finding(
+        "report-day-truncated",
+        Severity.ERROR,
+        f"{day} alone has more rows in the report than one answer holds, so it has no count. Summarise the report by "
+        "day and user, or export it as CSV.",
+        {"day": day.isoformat()},
+    )

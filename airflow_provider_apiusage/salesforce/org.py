@@ -10,9 +10,7 @@ import requests
 from requests import Response
 
 from airflow_provider_apiusage.salesforce.errors import (
-    ConfigurationError,
     MalformedAnswerError,
-    NotFoundError,
     UnavailableError,
     Where,
     error_from,
@@ -97,30 +95,6 @@ class OrgClient:
         """Return what "allowance exhausted" says about the allowance: the header if it came along, else 0 left."""
         return reading_of_refusal(limit_info, org_id=self.org_id(), observed_at=observed_at, received_at=received_at)
 
-    def run_report(self, report_id: str) -> Answer:
-        """Run a saved report synchronously, details included: one API call (Reports and Dashboards REST API).
-
-        :param report_id: the 15- or 18-character id, ``00O...``.
-        :raises NotFoundError: if there is no such report, or the user may not see it.
-        """
-        if not (report_id.startswith("00O") and len(report_id) in (15, 18) and report_id.isalnum()):
-            raise ConfigurationError(
-                f"{report_id!r} is no report id.", self.where, "Take the id from the report's URL: 00O..."
-            )
-        try:
-            return self.get(
-                f"analytics/reports/{report_id}",
-                f"running report {report_id}",
-                params={"includeDetails": "true"},
-            )
-        except NotFoundError as missing:
-            raise NotFoundError(
-                missing.what,
-                self.where,
-                "The standard report 'API Usage Last 7 Days' cannot be run through the API in every org: save a "
-                "copy as a custom report and use its id, or export it as CSV and give the path.",
-            ) from None
-
     def query(self, soql: str, doing: str) -> tuple[list[dict[str, Any]], datetime]:
         """Run a SOQL query, all its pages. Spends 1 API call per page of up to 2,000 records.
 
@@ -163,9 +137,16 @@ class OrgClient:
         :param doing: for messages, such as ``"reading /limits"``.
         :raises ApiUsageError: by the kind of failure.
         """
+        return self._ask("GET", path, doing, params=params)
+
+    def post(self, path: str, doing: str, body: Any, *, params: dict[str, str] | None = None) -> Answer:
+        """POST JSON; as :meth:`get`, and never repeated by itself."""
+        return self._ask("POST", path, doing, params=params, json=body)
+
+    def _ask(self, method: str, path: str, doing: str, **options: Any) -> Answer:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         try:
-            response = self.session.get(self._url(path), headers=headers, params=params)
+            response = self.session.request(method, self._url(path), headers=headers, **options)
         except requests.RequestException as broken:
             raise UnavailableError(
                 f"No usable answer while {doing}: {type(broken).__name__}: {_reason(broken)}.", self.where
@@ -173,7 +154,7 @@ class OrgClient:
         received_at = self.session.now()
         observed_at = date_of(response) or received_at
         self.skew = observed_at - received_at
-        if response.status_code != 200:
+        if response.status_code not in (200, 201, 202):
             error = error_from(response.status_code, response.text, self.where, doing=doing)
             error.observed_at, error.received_at = observed_at, received_at
             error.limit_info = response.headers.get(LIMIT_INFO)

@@ -89,6 +89,10 @@ class MeteredSession(requests.Session):
         if self._on_close is not None:
             self._on_close()
 
+    def pause(self, seconds: float) -> None:
+        """Wait."""
+        self._sleep(seconds)
+
     def adopt(self, session: requests.Session) -> None:
         """Take over the transport settings of a user's own session: proxies, TLS, headers."""
         self.proxies = dict(session.proxies)

@@ -25,6 +25,9 @@ from airflow_provider_apiusage.usage.model import Coverage, Finding, Severity
 
 __all__ = ["DailyUsage", "daily_usage_from_report"]
 
+TRUNCATED = "report-truncated"
+EMPTY = "report-empty"
+
 _KINDS = {
     **dict.fromkeys(("date", "datetime"), Kind.DATE),
     **dict.fromkeys(("int", "integer", "long", "double", "currency", "number"), Kind.NUMBER),
@@ -95,6 +98,20 @@ def daily_usage_from_report(
             total=total,
         )
     return collector.usage(findings, org_id=org_id, observed_at=observed_at, coverage=coverage, source="report")
+
+
+def date_column_of(
+    body: Any, date_column: str | None = None, user_column: str | None = None, count_column: str | None = None
+) -> str | None:
+    """Return the API name of the column of days, or ``None`` if it cannot be told; also of a truncated report.
+
+    :param body: the parsed JSON of a run; the columns as for :func:`daily_usage_from_report`.
+    """
+    for table in (_table(body, details=True), _table(body, details=False)):
+        choice = choose(table.columns, date_column, user_column, count_column)
+        if not isinstance(choice, Finding):
+            return table.columns[choice.date].name
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +221,7 @@ def _unusable(body: Mapping[str, Any]) -> DailyUsage | None:
     limited = body.get("hasExceededTabularRowLimit") or metadata.get("hasExceededTabularRowLimit")
     if body.get("allData") is False or limited:
         return refused(
-            "report-truncated",
+            TRUNCATED,
             "The report is truncated (the Analytics API returns at most 2,000 detail rows), so its sums "
             "would be too low. Summarise it by day and user without details, or export it as CSV.",
         )
@@ -237,7 +254,7 @@ def _without_rows(body: Mapping[str, Any], findings: Sequence[Finding]) -> Daily
         "The report has no rows, which does not mean that there were no calls: the user may not see those of "
         "others (Manage All Users and Modify All Data), or its filter leaves none."
     )
-    return DailyUsage((), (*findings, Finding("report-empty", Severity.WARNING, message)))
+    return DailyUsage((), (*findings, Finding(EMPTY, Severity.WARNING, message)))
 
 
 def _day(value: Any) -> date | None:

@@ -31,7 +31,8 @@ class OrgSettings:
 
     Usage report: ``report_families`` (API families it counts; empty: all), ``report_columns`` (API names of its
     columns), ``report_row_cap`` (detail rows before it is truncated), ``report_polls`` (status reads before an
-    asynchronous run ends).
+    asynchronous run ends), ``report_sync`` (whether it can be run at once), ``report_filters`` (what becomes of
+    filters that a run asks for), ``report_date_range`` (whether it has a date range of its own).
 
     Event log files: lags are from the end of the hour or day; ``*_first_share`` is the share of rows in the
     first file, the rest follows in the next sequence (hourly) or in a fuller file that replaces it (daily).
@@ -89,6 +90,9 @@ class OrgSettings:
     report_count_type: Literal["int", "double"] = "int"
     report_row_cap: int = 2_000
     report_polls: int = 1
+    report_sync: Literal["granted", "timeout", "limit"] = "granted"
+    report_filters: Literal["honoured", "refused", "ignored"] = "honoured"
+    report_date_range: bool = False
     report_export: Literal["csv", "login_page"] = "csv"
 
     event_log_access: bool = True

@@ -73,6 +73,10 @@ def usage_rows(org: SandboxOrg) -> list[UsageRow]:
 def run(org: SandboxOrg, call: Call) -> Answer:
     """Answer ``GET`` and ``POST /analytics/reports/{id}``: a synchronous run."""
     _check(org, call)
+    if org.settings.report_sync == "timeout":
+        raise ApiError(503, "SERVER_UNAVAILABLE", "The report took too long to run.")
+    if org.settings.report_sync == "limit":
+        raise ApiError(403, "FORBIDDEN", "You've reached the limit of 500 synchronous report runs in 60 minutes.")
     org.use("sync_report_runs", 1)
     return Answer.of(_body(org, call))
 
@@ -158,6 +162,9 @@ def _summary(org: SandboxOrg, call: Call, found: Instance, status: str) -> dict[
 
 def _filtered(rows: list[UsageRow], metadata: dict[str, Any], columns: Sequence[str]) -> list[UsageRow]:
     """Apply the filters of a posted ``reportMetadata`` on day and user; others are not known here."""
+    period = metadata.get("standardDateFilter") or {}
+    if period.get("durationValue") == "CUSTOM":
+        rows = [row for row in rows if period["startDate"] <= row.day.isoformat() <= period["endDate"]]
     for each in metadata.get("reportFilters") or []:
         column, operator, value = each.get("column"), each.get("operator"), str(each.get("value", ""))
         if column not in columns[:3]:
@@ -179,7 +186,9 @@ def _body(org: SandboxOrg, call: Call) -> dict[str, Any]:
     columns, locale = settings.report_columns, settings.report_locale
     shape = str(metadata.get("reportFormat") or settings.report_shape)
     details = request.query.get("includeDetails", "true" if request.method == "POST" else "false") == "true"
-    rows = _filtered(usage_rows(org), metadata, columns)
+    if metadata and settings.report_filters == "refused":
+        raise ApiError(400, "BAD_REQUEST", "The report filters cannot be changed.")
+    rows = usage_rows(org) if settings.report_filters == "ignored" else _filtered(usage_rows(org), metadata, columns)
     truncated = details and len(rows) > settings.report_row_cap
     labels = dict(zip(columns, column_labels(locale), strict=True))
     day, user, _, count = columns
@@ -207,6 +216,8 @@ def _body(org: SandboxOrg, call: Call) -> dict[str, Any]:
             "groupingsDown": [{"name": name, "sortOrder": "Asc", "dateGranularity": "Day"} for name in down],
             "groupingsAcross": [{"name": name, "sortOrder": "Asc", "dateGranularity": "None"} for name in across],
             "reportFilters": metadata.get("reportFilters") or [],
+            "reportBooleanFilter": metadata.get("reportBooleanFilter"),
+            "standardDateFilter": _date_range(settings.report_date_range, metadata, day),
             "reportType": {"type": "ApiUsage", "label": report_name(locale)},
         },
         "reportExtendedMetadata": {
@@ -233,6 +244,13 @@ def _body(org: SandboxOrg, call: Call) -> dict[str, Any]:
         },
         "factMap": _facts(org, rows, days if down else [], users if across else [], shown, details),
     }
+
+
+def _date_range(own: bool, metadata: dict[str, Any], day: str) -> dict[str, Any] | None:
+    """Return the report's date range: what a run asked for, or the last seven days if it has one."""
+    if asked := metadata.get("standardDateFilter"):
+        return dict(asked)
+    return {"column": day, "durationValue": "LAST_N_DAYS:7", "startDate": None, "endDate": None} if own else None
 
 
 def _facts(

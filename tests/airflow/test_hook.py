@@ -204,7 +204,7 @@ def test_a_report_that_is_not_there(connect: Callable[..., ApiUsageHook]) -> Non
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"report_row_cap": 2, "report_shape": "TABULAR"}, "report-truncated"),
+        ({"report_row_cap": 2, "report_shape": "TABULAR", "report_filters": "refused"}, "report-truncated"),
         ({"report_locale": "de_DE"}, None),
         ({"report_columns": ["X1", "X2", "X3", "X4"]}, None),
     ],
@@ -212,7 +212,7 @@ def test_a_report_that_is_not_there(connect: Callable[..., ApiUsageHook]) -> Non
 def test_reports_of_all_kinds(
     connect: Callable[..., ApiUsageHook], connected: SandboxServer, change: dict[str, Any], code: str | None
 ) -> None:
-    """A truncated report is refused with a finding; foreign labels and unknown column names are read all the same."""
+    """A truncated report that cannot be run by day is refused; foreign labels and column names are read all the same."""
     connected.org.change(change)
     usage = connect().get_daily_usage(connected.org.settings.report_id)
 
