@@ -12,7 +12,17 @@ from typing import Any, Literal, get_args
 from airflow_provider_apiusage.sandbox.http import Answer
 
 FaultKind = Literal[
-    "status", "delay", "reset", "truncate", "html", "redirect", "concurrency", "exhausted", "unauthorized", "wrong_org"
+    "status",
+    "delay",
+    "reset",
+    "truncate",
+    "cut",
+    "html",
+    "redirect",
+    "concurrency",
+    "exhausted",
+    "unauthorized",
+    "wrong_org",
 ]
 
 _MESSAGES = {
@@ -31,7 +41,7 @@ class Fault:
 
     :param kind: what goes wrong. ``status`` answers with ``status`` and ``body``; ``delay`` waits ``seconds`` of
         real time first and then answers as usual; ``reset`` drops the connection; ``truncate`` sends half of the
-        body with the length of all of it; ``html`` answers 200 with a page; ``redirect`` sends to ``location``;
+        body with the length of all of it, ``cut`` as if it were all; ``html`` answers 200 with a page; ``redirect`` sends to ``location``;
         ``concurrency``, ``exhausted`` and ``unauthorized`` answer as Salesforce does in these cases;
         ``wrong_org`` makes logins give tokens of another org.
     :param carried_out: whether the org does what was asked, and counts it, before things go wrong.
@@ -77,7 +87,7 @@ class Fault:
     @property
     def is_carried_out(self) -> bool:
         """Whether the request takes effect; delays and truncated answers always follow a real answer."""
-        return self.carried_out or self.kind in ("delay", "truncate", "wrong_org")
+        return self.carried_out or self.kind in ("delay", "truncate", "cut", "wrong_org")
 
     def fits(self, method: str, path: str) -> bool:
         """Whether this fault befalls such a request."""
@@ -87,7 +97,7 @@ class Fault:
 
     def replaced(self, answer: Answer | None) -> Answer:
         """Return the answer that the client gets, given the one the org would have sent."""
-        if self.kind in ("delay", "truncate", "reset", "wrong_org"):
+        if self.kind in ("delay", "truncate", "cut", "reset", "wrong_org"):
             return answer or Answer(500)
         headers = {**self.headers, **({"Retry-After": self.retry_after} if self.retry_after else {})}
         if self.kind == "html":

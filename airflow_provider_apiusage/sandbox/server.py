@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import tempfile
@@ -174,20 +175,20 @@ class SandboxServer:
         if "reset" in kinds and request.transport is not None:
             request.transport.abort()
             return web.Response(status=500)
-        if "truncate" in kinds:
-            return await self._truncated(request, outcome)
+        if kinds & {"truncate", "cut"}:
+            return await self._truncated(request, outcome, properly="cut" in kinds)
         return await self._respond(request, outcome.answer)
 
     async def _respond(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         headers = self._headers(answer)
-        gzip = "gzip" in request.headers.get("Accept-Encoding", "")
+        compress = _may_compress(request, answer)
         if isinstance(answer.body, bytes):
             response = web.Response(status=answer.status, body=answer.body, headers=headers)
-            if gzip and len(answer.body) > _COMPRESSED_FROM:
+            if compress and len(answer.body) > _COMPRESSED_FROM:
                 response.enable_compression(web.ContentCoding.gzip)
             return response
         stream = web.StreamResponse(status=answer.status, headers=headers)
-        if gzip:
+        if compress:
             stream.enable_compression(web.ContentCoding.gzip)
         await stream.prepare(request)
         chunks: Iterator[bytes] = iter(answer.body)
@@ -196,20 +197,31 @@ class SandboxServer:
         await stream.write_eof()
         return stream
 
-    async def _truncated(self, request: web.Request, outcome: Outcome) -> web.StreamResponse:
-        body = outcome.answer.content()
-        stream = web.StreamResponse(status=outcome.answer.status, headers=self._headers(outcome.answer))
-        stream.content_length = max(len(body), 2)
+    async def _truncated(self, request: web.Request, outcome: Outcome, *, properly: bool) -> web.StreamResponse:
+        """Send half of a body: under the length of all of it, or as if it were all."""
+        body, headers = outcome.answer.content(), self._headers(outcome.answer)
+        if _may_compress(request, outcome.answer) and len(body) > _COMPRESSED_FROM:
+            body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+        stream = web.StreamResponse(status=outcome.answer.status, headers=headers)
+        half = body[: len(body) // 2] or b"{"
+        stream.content_length = len(half) if properly else max(len(body), 2)
         stream.force_close()
         await stream.prepare(request)
-        await stream.write(body[: len(body) // 2] or b"{")
-        if request.transport is not None:
+        await stream.write(half)
+        if properly:
+            await stream.write_eof()
+        elif request.transport is not None:
             request.transport.close()
         return stream
 
     def _headers(self, answer: Answer) -> dict[str, str]:
         date = format_datetime(self.org.clock.now().replace(microsecond=0), usegmt=True)
         return {"Content-Type": answer.content_type, "Date": date, "Server": "sandbox-org", **answer.headers}
+
+
+def _may_compress(request: web.Request, answer: Answer) -> bool:
+    """Whether the client takes gzip, and the answer is not one of which parts can be asked for."""
+    return "gzip" in request.headers.get("Accept-Encoding", "") and "Accept-Ranges" not in answer.headers
 
 
 async def _close(runner: web.AppRunner) -> None:

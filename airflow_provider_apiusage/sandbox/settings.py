@@ -105,6 +105,8 @@ class OrgSettings:
     event_log_daily_replaced_hours: int = 30
     event_log_retention_days: int = 1
     event_log_counted_style: Literal["1/0", "true/false"] = "1/0"
+    event_log_length: Literal["true", "overstated", "understated"] = "true"
+    event_log_ranges: bool = False
     event_log_object: Literal["grouped", "rows", "absent"] = "grouped"
     event_log_object_lag_minutes: int = 5
     event_log_object_days: int = 30

@@ -212,7 +212,7 @@ def test_a_report_that_is_not_there(connect: Callable[..., ApiUsageHook]) -> Non
 def test_reports_of_all_kinds(
     connect: Callable[..., ApiUsageHook], connected: SandboxServer, change: dict[str, Any], code: str | None
 ) -> None:
-    """A truncated report that cannot be run by day is refused; foreign labels and column names are read all the same."""
+    """A truncated report that cannot be run by day is refused; foreign labels and names are read all the same."""
     connected.org.change(change)
     usage = connect().get_daily_usage(connected.org.settings.report_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from airflow_provider_apiusage.event_reading import NEVER, RETRY_AFTER
 from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError
 from airflow_provider_apiusage.salesforce.event_log_download import LogFileIncompleteError
 from airflow_provider_apiusage.sandbox import Fault
-from airflow_provider_apiusage.usage.event_log import LogInterval
+from airflow_provider_apiusage.usage.event_log import LogFile, LogInterval
 from airflow_provider_apiusage.usage.event_log_plan import EventSource
 from airflow_provider_apiusage.usage.hourly import HOUR, Completeness
 from tests.events.conftest import START, World, told_by, truth_of
@@ -133,6 +134,76 @@ def test_files_that_vanish_between_listing_and_download_are_not_asked_for_again(
     assert here.reader.refresh(EventSource.AUTO).read == ()
     assert here.calls == calls
     assert here.reader.read([gone[0].file], strict=True).read == (gone[0].file,)
+
+
+def one_file(here: World) -> LogFile:
+    """An hourly file that is large enough to be compressed."""
+    here.pass_time(hours=6)
+    return here.reader.find(START, None, EventSource.HOURLY)[-1]
+
+
+def test_files_come_compressed_where_the_org_offers_it(world: Make) -> None:
+    """A log is mostly repetition: it takes a small part of its length on the wire."""
+    here = world(event_log_hourly_first_share=1.0)
+    file = one_file(here)
+    with here.client.stream(f"sobjects/EventLogFile/{file.id}/LogFile", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        on_the_wire = len(answer.raw.read(decode_content=False))
+
+    assert file.length is not None
+    assert on_the_wire < file.length / 3
+    assert here.reader.read([file]).read == (file,)
+
+
+def test_a_download_that_can_be_resumed_asks_for_the_rest_only(world: Make) -> None:
+    """The second request begins where the first broke off; the counts are whole."""
+    here = world(event_log_hourly_first_share=1.0, event_log_ranges=True)
+    file = one_file(here)
+    asked: list[str | None] = []
+    send = here.client.session.send
+
+    def listening(request: Any, **options: Any) -> Any:
+        asked.append(request.headers.get("Range"))
+        return send(request, **options)
+
+    here.client.session.send = listening  # type: ignore[method-assign]
+    here.org.faults.order(Fault("truncate", path=file.id, count=1))
+    read = here.reader.read([file])
+
+    assert read.read == (file,)
+    assert file.length is not None
+    assert asked == [None, f"bytes={file.length // 2}-"]
+    assert told_by(here.usage(file.starts_at, file.ends_at)) == truth_of(here.org, file.starts_at, file.ends_at)
+
+
+@pytest.mark.parametrize("ranges", [False, True])
+def test_a_stream_that_is_cut_short_and_ends_properly_is_not_whole(world: Make, ranges: bool) -> None:
+    """A gzip stream without its end, or fewer bytes than the org lists: begun anew, nothing of it is kept."""
+    here = world(event_log_hourly_first_share=1.0, event_log_ranges=ranges)
+    file = one_file(here)
+    here.org.faults.order(Fault("cut", path=file.id, count=1))
+    calls = here.calls
+
+    assert here.reader.read([file]).read == (file,)
+    assert here.calls - calls == 2
+    assert told_by(here.usage(file.starts_at, file.ends_at)) == truth_of(here.org, file.starts_at, file.ends_at)
+
+
+def test_a_file_shorter_than_listed_is_not_taken_and_a_longer_one_is(world: Make) -> None:
+    """Short twice is enough to leave it; long means that nothing is missing, and a finding says so."""
+    here = world(event_log_hourly_first_share=1.0, event_log_length="overstated")
+    file = one_file(here)
+    calls = here.calls
+    read = here.reader.read([file])
+    assert (read.read, here.calls - calls) == ((), 2)
+    assert [finding.code for finding in read.findings] == ["event-log-unread"]
+    assert f"of the {file.length:,} bytes" in read.findings[0].message
+
+    here.org.change({"event_log_length": "understated"})
+    here.pass_time(hours=7)
+    read = here.reader.fetch(file.starts_at, file.ends_at, EventSource.HOURLY)
+    assert [each.id for each in read.read] == [file.id]
+    assert [finding.code for finding in read.findings] == ["event-log-longer"]
 
 
 @pytest.mark.parametrize("kind", ["truncate", "reset"])
