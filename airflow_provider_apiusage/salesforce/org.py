@@ -123,7 +123,16 @@ class OrgClient:
         :raises requests.RequestException: if no answer begins.
         """
         headers = {"Authorization": f"Bearer {self._token}", **headers}
-        return self.session.get(self._url(path), headers=headers, stream=True)
+        response = self.session.get(self._url(path), headers=headers, stream=True)
+        self._clocks(response)
+        return response
+
+    def _clocks(self, response: Response) -> tuple[datetime, datetime]:
+        """Return the org's instant and ours of an answer, and remember how far they are apart."""
+        received_at = self.session.now()
+        observed_at = date_of(response) or received_at
+        self.skew = observed_at - received_at
+        return observed_at, received_at
 
     def _url(self, path: str) -> str:
         """Return the URL of a path under the version's root, or of one from the host's root (``/services/...``)."""
@@ -151,9 +160,7 @@ class OrgClient:
             raise UnavailableError(
                 f"No usable answer while {doing}: {type(broken).__name__}: {_reason(broken)}.", self.where
             ) from None
-        received_at = self.session.now()
-        observed_at = date_of(response) or received_at
-        self.skew = observed_at - received_at
+        observed_at, received_at = self._clocks(response)
         if response.status_code not in (200, 201, 202):
             error = error_from(response.status_code, response.text, self.where, doing=doing)
             error.observed_at, error.received_at = observed_at, received_at

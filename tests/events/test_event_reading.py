@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_apiusage.event_reading import NEVER, RETRY_AFTER
+from airflow_provider_apiusage.event_reading import NEVER, RETRY_AFTER, EventReader
 from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError
 from airflow_provider_apiusage.salesforce.event_log_download import LogFileIncompleteError
 from airflow_provider_apiusage.sandbox import Fault
 from airflow_provider_apiusage.usage.event_log import LogFile, LogInterval
 from airflow_provider_apiusage.usage.event_log_plan import EventSource
 from airflow_provider_apiusage.usage.hourly import HOUR, Completeness
-from tests.events.conftest import START, World, told_by, truth_of
+from tests.events.conftest import START, World, client_of, told_by, truth_of
 
 DAY = timedelta(days=1)
 Make = Callable[..., World]
@@ -252,6 +252,18 @@ def test_an_answer_that_is_no_log_is_not_taken_for_one(world: Make) -> None:
     assert read.read == ()
     assert [finding.code for finding in read.findings] == ["event-log-unread"]
     assert here.usage(START, START + HOUR).completeness[START] is Completeness.NONE
+
+
+def test_the_time_of_reading_is_the_orgs_even_if_nothing_else_was_asked(world: Make) -> None:
+    """A mapped task downloads and does nothing else; its machine's clock is weeks from the org's here."""
+    here = world(event_log_hourly_first_share=1.0)
+    file = one_file(here)
+    fresh = client_of(here.server)
+    EventReader(fresh, here.logs, folder=here.folder).read([file])
+
+    (state,) = [each for each in here.logs.states(fresh.org_id(), START - DAY, NEVER) if each.file.id == file.id]
+    assert state.read_at is not None
+    assert abs(state.read_at - here.org.now()) < timedelta(minutes=1)
 
 
 def test_an_exhausted_allowance_is_raised_and_what_was_read_is_kept(world: Make) -> None:
