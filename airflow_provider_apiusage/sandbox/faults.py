@@ -41,9 +41,9 @@ class Fault:
 
     :param kind: what goes wrong. ``status`` answers with ``status`` and ``body``; ``delay`` waits ``seconds`` of
         real time first and then answers as usual; ``reset`` drops the connection; ``truncate`` sends half of the
-        body with the length of all of it, ``cut`` as if it were all; ``html`` answers 200 with a page; ``redirect`` sends to ``location``;
-        ``concurrency``, ``exhausted`` and ``unauthorized`` answer as Salesforce does in these cases;
-        ``wrong_org`` makes logins give tokens of another org.
+        body with the length of all of it, ``cut`` as if it were all; ``html`` answers 200 with a page;
+        ``redirect`` sends to ``location``; ``concurrency``, ``exhausted`` and ``unauthorized`` answer as
+        Salesforce does in these cases; ``wrong_org`` makes logins give tokens of another org.
     :param carried_out: whether the org does what was asked, and counts it, before things go wrong.
     :param count: how many requests it befalls; ``None``: all, until cleared.
     :param path: only requests whose path contains this.
