@@ -8,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, Engine, inspect, text
 
-from airflow_provider_apiusage.store.engine import VERSION_TABLE, migrate, sqlite_engine
+from airflow_provider_apiusage.store.engine import MIGRATIONS, VERSION_TABLE, migrate, sqlite_engine
 from airflow_provider_apiusage.store.errors import StoreSchemaError, StoreUnavailableError
+from airflow_provider_apiusage.store.event_log_store import EventLogStore
 from airflow_provider_apiusage.store.schema import metadata
 from airflow_provider_apiusage.store.usage_store import UsageStore
 from tests.contracts.conftest import open_engine
@@ -74,6 +77,26 @@ def test_one_live_lease_per_holder_is_kept_by_the_database(engine: Engine) -> No
     assert "waiting" in where
     assert "granted" in where
     assert "released" not in where
+
+
+def test_a_store_of_the_first_version_keeps_what_it_has(store_url: str) -> None:
+    """Its readings are there after the upgrade, and event logs can be kept beside them."""
+    engine = open_engine(store_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    assert revisions(engine) == ["0001"]
+    UsageStore(engine).add_readings([reading(25_000)])
+
+    migrate(engine)
+
+    assert revisions(engine) == ["0002"]
+    latest = UsageStore(engine).latest_reading(ORG)
+    assert latest is not None
+    assert latest.used == 25_000
+    assert EventLogStore(engine).listings(ORG) is None
 
 
 def test_migrating_again_changes_nothing(engine: Engine) -> None:
