@@ -12,11 +12,16 @@ from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
 from airflow_provider_apiusage.store.callers import caller_from, caller_ids
 from airflow_provider_apiusage.store.engine import looking, writing
 from airflow_provider_apiusage.store.schema import caller, event_file, event_part, hourly_count, org
-from airflow_provider_apiusage.store.usage_store import insert_unless_there, lock_org
+from airflow_provider_apiusage.store.usage_store import (
+    finding_from_json,
+    finding_to_json,
+    insert_unless_there,
+    lock_org,
+)
 from airflow_provider_apiusage.usage.event_log import FileUsage, LogFile, LogInterval, Part, Told, unite
 from airflow_provider_apiusage.usage.event_log_plan import FileState, Listings, completeness, day_of, listings_after
 from airflow_provider_apiusage.usage.hourly import EventUsage, HourlyCount
-from airflow_provider_apiusage.usage.model import Finding, Severity
+from airflow_provider_apiusage.usage.model import Finding
 
 
 class EventLogStore:
@@ -88,7 +93,7 @@ class EventLogStore:
             connection.execute(
                 update(event_file)
                 .where(*_is_file(org_id, row), event_file.c.read_at.is_(None))
-                .values(retry_at=until, findings=[_finding_json(finding)])
+                .values(retry_at=until, findings=[finding_to_json(finding)])
             )
 
     def add_file(self, org_id: str, usage: FileUsage, at: datetime) -> bool:
@@ -119,7 +124,7 @@ class EventLogStore:
                     repeated=usage.repeated,
                     unread=usage.unread,
                     scheme=usage.scheme,
-                    findings=[_finding_json(finding) for finding in usage.findings],
+                    findings=[finding_to_json(finding) for finding in usage.findings],
                 )
             )
             own = file.covers if file.interval is LogInterval.DAILY else (lambda _: False)
@@ -168,7 +173,7 @@ def _findings(
         .order_by(event_file.c.starts_at, event_file.c.id)
     )
     return tuple(
-        _finding_from(body)
+        finding_from_json(body)
         for row in rows
         if row.interval == LogInterval.DAILY.value or day_of(row.starts_at) not in settled_days
         for body in row.findings or ()
@@ -299,11 +304,3 @@ def _unite_hour(connection: Connection, org_id: str, hour: datetime) -> None:
         connection.execute(
             insert(hourly_count), [_count_row(org_id, hour, ids[who], calls) for who, calls in united.items()]
         )
-
-
-def _finding_json(finding: Finding) -> dict[str, Any]:
-    return {**asdict(finding), "severity": finding.severity.value, "figures": dict(finding.figures)}
-
-
-def _finding_from(body: Mapping[str, Any]) -> Finding:
-    return Finding(body["code"], Severity(body["severity"]), body["message"], body["figures"])

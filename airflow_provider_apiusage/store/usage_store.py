@@ -54,9 +54,7 @@ class UsageStore:
             "observed_at": taken.observed_at,
             "taken_by": taken.taken_by,
             "api_calls": taken.api_calls,
-            "findings": [
-                {**asdict(f), "severity": f.severity.value, "figures": dict(f.figures)} for f in taken.findings
-            ],
+            "findings": [finding_to_json(finding) for finding in taken.findings],
         }
         with writing(self._engine) as connection:
             made = insert_unless_there(connection, snapshot, [values], returning=True)
@@ -95,7 +93,7 @@ class UsageStore:
                 observed_at=found.observed_at,
                 readings=tuple(map(reading_from, readings)),
                 daily_counts=tuple(map(_count_from, counts)),
-                findings=tuple(Finding(**{**f, "severity": Severity(f["severity"])}) for f in found.findings),
+                findings=tuple(map(finding_from_json, found.findings)),
                 api_calls=found.api_calls,
                 taken_by=found.taken_by,
             )
@@ -186,6 +184,16 @@ def latest_readings(connection: Connection, org_id: str, names: Collection[str])
         if row is not None:
             found[name] = reading_from(row)
     return found
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """Return a finding as it is kept."""
+    return {**asdict(finding), "severity": finding.severity.value, "figures": dict(finding.figures)}
+
+
+def finding_from_json(body: Mapping[str, Any]) -> Finding:
+    """Return the finding that :func:`finding_to_json` wrote."""
+    return Finding(body["code"], Severity(body["severity"]), body["message"], body["figures"])
 
 
 def reading_from(row: Row[Any]) -> LimitReading:
