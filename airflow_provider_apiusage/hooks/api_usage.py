@@ -69,6 +69,8 @@ class ApiUsageHook(EventLogHook):
         count_column: str | None = None,
         date_format: str | None = None,
         run: str = "auto",
+        patience: timedelta = timedelta(minutes=10),
+        most_looks: int = 60,
     ) -> DailyUsage:
         """Read calls by user and UTC day from the 7-day report. Spends 1 API call for a report, none for a CSV.
 
@@ -83,6 +85,8 @@ class ApiUsageHook(EventLogHook):
         :param count_column: likewise for the number of calls.
         :param date_format: ``strptime`` format of the days in a CSV whose dates can be read in two ways.
         :param run: ``auto``, ``sync`` (at once) or ``async`` (in the background).
+        :param patience: how long to wait for runs in the background, all together.
+        :param most_looks: how often to look at them, likewise.
         :raises ApiUsageError: if the report cannot be run.
         :raises ConfigurationError: if the CSV cannot be read.
         """
@@ -94,6 +98,8 @@ class ApiUsageHook(EventLogHook):
             count_column=count_column,
             date_format=date_format,
             run=run,
+            patience=patience,
+            most_looks=most_looks,
         )
         usage = source.read(self._org, open_path=_open)
         self._tell(usage.findings)

@@ -109,9 +109,9 @@ class ApiUsageSnapshotOperator(BaseOperator):
             if self.events:
                 to = hour_of(snapshot.observed_at)
                 result["events"] = events_summary(hook.event_store.usage(snapshot.org_id, to - WINDOW, to), read)
-            if kept is None:
-                extra = {"observed_at": result["observed_at"], **result["limits"].get(API_REQUESTS, {})}
-                announce(context, "snapshot", snapshot.org_id, extra)
+            # Also for one that an earlier try kept: Airflow emits the events of the try that succeeds.
+            extra = {"observed_at": result["observed_at"], **result["limits"].get(API_REQUESTS, {})}
+            announce(context, "snapshot", snapshot.org_id, extra)
             return result
 
     def _take(self, hook: ApiUsageHook, taken_by: str) -> tuple[Snapshot, EventRead | None]:

@@ -100,17 +100,33 @@ def daily_usage_from_report(
     return collector.usage(findings, org_id=org_id, observed_at=observed_at, coverage=coverage, source="report")
 
 
-def date_column_of(
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What even a truncated report tells.
+
+    :param date_column: API name of the column of days.
+    :param days: the days of the rows it has.
+    :param rows: how many detail rows it has.
+    """
+
+    date_column: str
+    days: frozenset[date]
+    rows: int
+
+
+def glimpse(
     body: Any, date_column: str | None = None, user_column: str | None = None, count_column: str | None = None
-) -> str | None:
-    """Return the API name of the column of days, or ``None`` if it cannot be told; also of a truncated report.
+) -> Glimpse | None:
+    """Return what a report tells, truncated or not; ``None`` if the column of days cannot be told.
 
     :param body: the parsed JSON of a run; the columns as for :func:`daily_usage_from_report`.
     """
-    for table in (_table(body, details=True), _table(body, details=False)):
+    details, groups = _table(body, details=True), _table(body, details=False)
+    for table in sorted((details, groups), key=lambda table: not table.rows):
         choice = choose(table.columns, date_column, user_column, count_column)
         if not isinstance(choice, Finding):
-            return table.columns[choice.date].name
+            days = frozenset(day for _, row in table.rows if (day := _day(row[choice.date])) is not None)
+            return Glimpse(table.columns[choice.date].name, days, len(details.rows))
     return None
 
 
@@ -223,7 +239,7 @@ def _unusable(body: Mapping[str, Any]) -> DailyUsage | None:
         return refused(
             TRUNCATED,
             "The report is truncated (the Analytics API returns at most 2,000 detail rows), so its sums "
-            "would be too low. Summarise it by day and user without details, or export it as CSV.",
+            "would be too low. Export it as CSV, which holds all rows.",
         )
     report_format = metadata.get("reportFormat", "TABULAR")
     if report_format not in ("TABULAR", "SUMMARY", "MATRIX"):

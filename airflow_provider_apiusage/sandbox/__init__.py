@@ -5,6 +5,7 @@ It knows nothing of the rest of the package. It needs the ``sandbox`` extra (aio
 
 from __future__ import annotations
 
+from airflow_provider_apiusage.sandbox.event_log_writer import EventLogTruth, write_event_log
 from airflow_provider_apiusage.sandbox.faults import Fault
 from airflow_provider_apiusage.sandbox.ledger import Caller, UsageLedger
 from airflow_provider_apiusage.sandbox.org import SandboxOrg
@@ -14,6 +15,7 @@ from airflow_provider_apiusage.sandbox.settings import OrgSettings
 
 __all__ = [
     "Caller",
+    "EventLogTruth",
     "Fault",
     "OrgSettings",
     "SandboxOrg",
@@ -21,4 +23,5 @@ __all__ = [
     "UsageLedger",
     "UsageRow",
     "report_csv",
+    "write_event_log",
 ]

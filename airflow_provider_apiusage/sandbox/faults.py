@@ -45,6 +45,10 @@ class Fault:
         ``redirect`` sends to ``location``; ``concurrency``, ``exhausted`` and ``unauthorized`` answer as
         Salesforce does in these cases; ``wrong_org`` makes logins give tokens of another org.
     :param carried_out: whether the org does what was asked, and counts it, before things go wrong.
+    :param share: how much of the body ``truncate``, ``cut`` and ``reset`` send, 0 to 1. Left out: half; a ``reset``
+        comes before the answer.
+    :param chunked: whether such a body comes in chunks, without a length, as long answers of Salesforce do: ``cut``
+        ends with the last chunk, the others without it.
     :param count: how many requests it befalls; ``None``: all, until cleared.
     :param path: only requests whose path contains this.
     :param method: only requests with this method.
@@ -60,6 +64,8 @@ class Fault:
     seconds: float = 0.0
     location: str = "https://elsewhere.invalid/"
     carried_out: bool = False
+    share: float | None = None
+    chunked: bool = False
     count: int | None = None
     path: str = ""
     method: str = ""
@@ -69,6 +75,8 @@ class Fault:
             raise ValueError(f"no such fault: {self.kind!r}; there are {', '.join(get_args(FaultKind))}")
         if not 100 <= self.status <= 599 or self.seconds < 0 or (self.count is not None and self.count < 1):
             raise ValueError("status must be 100-599, seconds not negative, count at least 1")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise ValueError("the share that a fault sends must be between 0 and 1")
 
     @classmethod
     def of(cls, order: Mapping[str, Any]) -> Fault:
@@ -87,7 +95,12 @@ class Fault:
     @property
     def is_carried_out(self) -> bool:
         """Whether the request takes effect; delays and truncated answers always follow a real answer."""
-        return self.carried_out or self.kind in ("delay", "truncate", "cut", "wrong_org")
+        return self.carried_out or self.breaks_off or self.kind in ("delay", "wrong_org")
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether a part of a real answer is sent."""
+        return self.kind in ("truncate", "cut") or (self.kind == "reset" and self.share is not None)
 
     def fits(self, method: str, path: str) -> bool:
         """Whether this fault befalls such a request."""

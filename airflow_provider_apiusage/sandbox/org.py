@@ -81,6 +81,7 @@ class SandboxOrg(Accounting):
         self.faults = Faults()
         self.cursors: dict[str, list[dict[str, Any]]] = {}
         self.log_file_lengths: dict[tuple[Any, ...], int] = {}
+        self.vanished_log_files: set[tuple[str, datetime]] = set()
         self.report_instances: dict[str, usage_report.Instance] = {}
         self.refused = 0
         self.by_route: Counter[str] = Counter()

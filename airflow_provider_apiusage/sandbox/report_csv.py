@@ -8,12 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
-#: Column labels, date format and day-and-time format by locale.
+#: Column labels, date format, day-and-time format and what separates thousands, by locale.
 _LOCALES = {
-    "en_US": (("Date", "User", "Client ID", "API Calls"), "{0.month}/{0.day}/{0.year}", "{0:%I:%M %p}"),
-    "en_GB": (("Date", "User", "Client ID", "API Calls"), "{0:%d/%m/%Y}", "{0:%H:%M}"),
-    "de_DE": (("Datum", "Benutzer", "Client-ID", "API-Aufrufe"), "{0:%d.%m.%Y}", "{0:%H:%M}"),
-    "ja_JP": (("日付", "ユーザー", "クライアント ID", "API 呼び出し"), "{0:%Y/%m/%d}", "{0:%H:%M}"),
+    "en_US": (("Date", "User", "Client ID", "API Calls"), "{0.month}/{0.day}/{0.year}", "{0:%I:%M %p}", ","),
+    "en_GB": (("Date", "User", "Client ID", "API Calls"), "{0:%d/%m/%Y}", "{0:%H:%M}", ","),
+    "de_DE": (("Datum", "Benutzer", "Client-ID", "API-Aufrufe"), "{0:%d.%m.%Y}", "{0:%H:%M}", "."),
+    "es_ES": (("Fecha", "Usuario", "Id. de cliente", "Llamadas de API"), "{0:%d/%m/%Y}", "{0:%H:%M}", "."),
+    "fr_FR": (("Date", "Utilisateur", "ID client", "Appels d’API"), "{0:%d/%m/%Y}", "{0:%H:%M}", "\u202f"),
+    "ja_JP": (("日付", "ユーザー", "クライアント ID", "API 呼び出し"), "{0:%Y/%m/%d}", "{0:%H:%M}", ","),
+    "nl_NL": (("Datum", "Gebruiker", "Client-id", "API-aanroepen"), "{0.day}-{0.month}-{0.year}", "{0:%H:%M}", "."),
+    "pt_BR": (("Data", "Usuário", "ID do cliente", "Chamadas de API"), "{0:%d/%m/%Y}", "{0:%H:%M}", "."),
+    "sv_SE": (("Datum", "Användare", "Klient-ID", "API-anrop"), "{0:%Y-%m-%d}", "{0:%H:%M}", "\u00a0"),
 }
 LOCALES = tuple(_LOCALES)
 _REPORT_NAMES = {"de_DE": "API-Nutzung der letzten 7 Tage", "ja_JP": "過去 7 日間の API 使用状況"}
@@ -46,7 +51,7 @@ def local_date(day: date, locale: str) -> str:
 
 def local_number(number: int, locale: str) -> str:
     """Return a count with the thousands separator of a locale."""
-    return f"{number:,}".replace(",", "." if locale == "de_DE" else ",")
+    return f"{number:,}".replace(",", _LOCALES[locale][3])
 
 
 def report_csv(
@@ -56,6 +61,7 @@ def report_csv(
     delimiter: str = ",",
     encoding: str = "utf-8",
     separate_thousands: bool = False,
+    quoted: bool = True,
     duplicates: int = 0,
     footer: bool = True,
     generated_by: str = "Erin Loader",
@@ -67,16 +73,19 @@ def report_csv(
     :param locale: language of labels and format of dates; one of ``LOCALES``.
     :param delimiter: character between columns (``;`` in many European exports).
     :param encoding: codec of the bytes; what it cannot express becomes ``?``.
-    :param separate_thousands: write 20000 as ``20,000`` (or ``20.000``).
+    :param separate_thousands: write 20000 as ``20,000`` (or ``20.000``, ``20 000``).
+    :param quoted: whether every cell is in quotes, or only those that need them.
     :param duplicates: how many of the first rows appear a second time at the end.
     :param footer: whether the five footer lines follow: name, copyright, confidentiality, author, org.
     :param generated_at: the instant named in the footer.
     :raises KeyError: if the locale is unknown.
     """
-    labels, _, time_format = _LOCALES[locale]
+    labels, _, time_format, _ = _LOCALES[locale]
     kept = list(rows)
     text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer = csv.writer(
+        text, delimiter=delimiter, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL, lineterminator="\n"
+    )
     writer.writerow(labels)
     for row in kept + kept[:duplicates]:
         calls = local_number(row.calls, locale) if separate_thousands else str(row.calls)

@@ -20,8 +20,9 @@ from aiohttp import web
 from airflow_provider_apiusage.sandbox.certificates import server_context
 from airflow_provider_apiusage.sandbox.connections import connections
 from airflow_provider_apiusage.sandbox.control import Control, control_app
+from airflow_provider_apiusage.sandbox.faults import Fault
 from airflow_provider_apiusage.sandbox.http import Answer, ApiError, Request
-from airflow_provider_apiusage.sandbox.org import Outcome, SandboxOrg
+from airflow_provider_apiusage.sandbox.org import SandboxOrg
 from airflow_provider_apiusage.sandbox.proxy import ConnectProxy
 
 log = logging.getLogger(__name__)
@@ -168,15 +169,14 @@ class SandboxServer:
             log.exception("The sandbox org failed on %s %s", plain.method, plain.path)
             unknown = ApiError(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred")
             return await self._respond(request, unknown.answer())
-        kinds = {fault.kind for fault in outcome.faults}
         for fault in outcome.faults:
             if fault.kind == "delay":
                 await asyncio.sleep(fault.seconds)
-        if "reset" in kinds and request.transport is not None:
-            request.transport.abort()
-            return web.Response(status=500)
-        if kinds & {"truncate", "cut"}:
-            return await self._truncated(request, outcome, properly="cut" in kinds)
+            elif fault.breaks_off:
+                return await self._break_off(request, outcome.answer, fault)
+            elif fault.kind == "reset" and request.transport is not None:
+                request.transport.abort()
+                return web.Response(status=500)
         return await self._respond(request, outcome.answer)
 
     async def _respond(self, request: web.Request, answer: Answer) -> web.StreamResponse:
@@ -197,21 +197,27 @@ class SandboxServer:
         await stream.write_eof()
         return stream
 
-    async def _truncated(self, request: web.Request, outcome: Outcome, *, properly: bool) -> web.StreamResponse:
-        """Send half of a body: under the length of all of it, or as if it were all."""
-        body, headers = outcome.answer.content(), self._headers(outcome.answer)
-        if _may_compress(request, outcome.answer) and len(body) > _COMPRESSED_FROM:
+    async def _break_off(self, request: web.Request, answer: Answer, fault: Fault) -> web.StreamResponse:
+        """Send a part of a body: under the length of all of it or in chunks, as if it were all or cut short."""
+        body, headers = answer.content(), self._headers(answer)
+        if _may_compress(request, answer) and len(body) > _COMPRESSED_FROM:
             body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
-        stream = web.StreamResponse(status=outcome.answer.status, headers=headers)
-        half = body[: len(body) // 2] or b"{"
-        stream.content_length = len(half) if properly else max(len(body), 2)
+        stream = web.StreamResponse(status=answer.status, headers=headers)
+        part = body[: int(len(body) * (0.5 if fault.share is None else fault.share))]
+        if fault.share is None:
+            part = part or b"{"
+        if fault.chunked:
+            stream.enable_chunked_encoding()
+        else:
+            stream.content_length = len(part) if fault.kind == "cut" else max(len(body), 2)
         stream.force_close()
         await stream.prepare(request)
-        await stream.write(half)
-        if properly:
+        await stream.write(part)
+        if fault.kind == "cut":
             await stream.write_eof()
         elif request.transport is not None:
-            request.transport.close()
+            await _sent(request.transport)
+            request.transport.abort() if fault.kind == "reset" else request.transport.close()
         return stream
 
     def _headers(self, answer: Answer) -> dict[str, str]:
@@ -220,8 +226,15 @@ class SandboxServer:
 
 
 def _may_compress(request: web.Request, answer: Answer) -> bool:
-    """Whether the client takes gzip, and the answer is not one of which parts can be asked for."""
-    return "gzip" in request.headers.get("Accept-Encoding", "") and "Accept-Ranges" not in answer.headers
+    """Whether the client takes gzip, and the answer neither comes in parts nor forbids it (RFC 9111, 5.2.2.6)."""
+    fixed = "Accept-Ranges" in answer.headers or answer.headers.get("Cache-Control") == "no-transform"
+    return "gzip" in request.headers.get("Accept-Encoding", "") and not fixed
+
+
+async def _sent(transport: asyncio.Transport) -> None:
+    """Wait until what was written has left, or the client is gone; aborting drops the rest."""
+    while transport.get_write_buffer_size() and not transport.is_closing():
+        await asyncio.sleep(0.001)
 
 
 async def _close(runner: web.AppRunner) -> None:

@@ -9,8 +9,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LimitHeader = Literal["plain", "per_app", "api_bursts", "all", "reordered", "absent", "empty", "garbage"]
 ReportShape = Literal["TABULAR", "SUMMARY", "MATRIX"]
-ReportLocale = Literal["en_US", "en_GB", "de_DE", "ja_JP"]
+ReportLocale = Literal["en_US", "en_GB", "de_DE", "es_ES", "fr_FR", "ja_JP", "nl_NL", "pt_BR", "sv_SE"]
 ObjectAccess = Literal["granted", "denied", "no_object", "no_field"]
+CountedStyle = Literal["1/0", "true/false", "TRUE/FALSE", "blank", "mixed"]
+EventLogStyle = Literal["quoted", "spaced", "unquoted", "reordered", "extra", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,15 @@ class OrgSettings:
     Usage report: ``report_families`` (API families it counts; empty: all), ``report_columns`` (API names of its
     columns), ``report_row_cap`` (detail rows before it is truncated), ``report_polls`` (status reads before an
     asynchronous run ends), ``report_sync`` (whether it can be run at once), ``report_filters`` (what becomes of
-    filters that a run asks for), ``report_date_range`` (whether it has a date range of its own).
+    filters that a run asks for), ``report_date_range`` (whether it has a date range of its own),
+    ``report_saved_filters`` (its own ``reportFilters`` and ``reportBooleanFilter``).
 
     Event log files: lags are from the end of the hour or day; ``*_first_share`` is the share of rows in the
-    first file, the rest follows in the next sequence (hourly) or in a fuller file that replaces it (daily).
+    first file, the rest follows in later sequences (hourly; ``event_log_sequences`` with the first) or in a fuller file
+    that replaces it (daily). ``event_log_repeat_share`` of the rows of earlier sequences comes again in a later one,
+    ``event_log_repeat_within`` of a file's rows twice in it, ``event_log_stray_share`` of an hour's rows in the files
+    of the next hour instead. ``event_log_malformed_every`` so many rows comes one that is no call; every
+    ``event_log_nul_every``-th call has a NUL byte. ``event_log_vanish`` is how many downloads find the file gone.
 
     Queryable event log: ``event_log_object`` (``rows``: ``GROUP BY`` and ``COUNT(field)`` are refused), how late its
     rows are and for how many days they stay.
@@ -93,6 +100,7 @@ class OrgSettings:
     report_sync: Literal["granted", "timeout", "limit"] = "granted"
     report_filters: Literal["honoured", "refused", "ignored"] = "honoured"
     report_date_range: bool = False
+    report_saved_filters: Mapping[str, Any] | None = None
     report_export: Literal["csv", "login_page"] = "csv"
 
     event_log_access: bool = True
@@ -100,12 +108,25 @@ class OrgSettings:
     event_log_hourly_lag_minutes: int = 120
     event_log_hourly_first_share: float = 0.95
     event_log_hourly_late_minutes: int = 60
+    event_log_sequences: int = 2
+    event_log_repeat_share: float = 0.0
+    event_log_repeat_within: float = 0.0
+    event_log_stray_share: float = 0.0
+    event_log_stray_daily: bool = False
     event_log_daily_lag_hours: int = 6
     event_log_daily_first_share: float = 1.0
     event_log_daily_replaced_hours: int = 30
+    event_log_daily_same_id: bool = False
+    event_log_empty_files: bool = False
     event_log_retention_days: int = 1
-    event_log_counted_style: Literal["1/0", "true/false"] = "1/0"
+    event_log_vanish: int = 0
+    event_log_counted_style: CountedStyle = "1/0"
+    event_log_style: EventLogStyle = "quoted"
+    event_log_ids: Literal["15", "18", "mixed"] = "15"
+    event_log_malformed_every: int = 0
+    event_log_nul_every: int = 0
     event_log_length: Literal["true", "overstated", "understated"] = "true"
+    event_log_gzip: bool = True
     event_log_ranges: bool = False
     event_log_object: Literal["grouped", "rows", "absent"] = "grouped"
     event_log_object_lag_minutes: int = 5
@@ -129,6 +150,13 @@ class OrgSettings:
             raise ValueError("hard_limit must not be negative")
         if self.query_page_size < 1 or self.report_row_cap < 1:
             raise ValueError("query_page_size and report_row_cap must be positive")
+        for name in ("hourly_first", "daily_first", "repeat", "stray"):
+            if not 0 <= getattr(self, f"event_log_{name}_share") <= 1:
+                raise ValueError(f"event_log_{name}_share must be between 0 and 1")
+        if not 0 <= self.event_log_repeat_within <= 1 or not 1 <= self.event_log_sequences <= 9:
+            raise ValueError("event_log_repeat_within must be between 0 and 1, event_log_sequences between 1 and 9")
+        if min(self.event_log_vanish, self.event_log_malformed_every, self.event_log_nul_every) < 0:
+            raise ValueError("event_log_vanish, event_log_malformed_every and event_log_nul_every must not be negative")
 
     @property
     def cap(self) -> int:

@@ -6,7 +6,6 @@ the sandbox org's are made up and can be set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from airflow_provider_apiusage.sandbox.report_csv import (
     report_csv,
     report_name,
 )
+from airflow_provider_apiusage.sandbox.report_filters import filtered
 
 if TYPE_CHECKING:
     from airflow_provider_apiusage.sandbox.org import SandboxOrg
@@ -30,16 +30,6 @@ _LOGIN_PAGE = (
     b"<!DOCTYPE html><html><head><title>Login | Salesforce</title></head><body>"
     b'<form id="login_form" method="post"><input name="username"/><input name="pw"/></form></body></html>'
 )
-
-
-_FILTERS: dict[str, Callable[[str, str], bool]] = {
-    "equals": lambda text, value: text in value.split(","),
-    "notEqual": lambda text, value: text not in value.split(","),
-    "greaterThan": lambda text, value: text > value,
-    "greaterOrEqual": lambda text, value: text >= value,
-    "lessThan": lambda text, value: text < value,
-    "lessOrEqual": lambda text, value: text <= value,
-}
 
 
 @dataclass(slots=True)
@@ -76,7 +66,7 @@ def run(org: SandboxOrg, call: Call) -> Answer:
     if org.settings.report_sync == "timeout":
         raise ApiError(503, "SERVER_UNAVAILABLE", "The report took too long to run.")
     if org.settings.report_sync == "limit":
-        raise ApiError(403, "FORBIDDEN", "You've reached the limit of 500 synchronous report runs in 60 minutes.")
+        raise ApiError(403, "FORBIDDEN", "You can't run more than 500 reports synchronously every 60 minutes.")
     org.use("sync_report_runs", 1)
     return Answer.of(_body(org, call))
 
@@ -160,23 +150,6 @@ def _summary(org: SandboxOrg, call: Call, found: Instance, status: str) -> dict[
     }
 
 
-def _filtered(rows: list[UsageRow], metadata: dict[str, Any], columns: Sequence[str]) -> list[UsageRow]:
-    """Apply the filters of a posted ``reportMetadata`` on day and user; others are not known here."""
-    period = metadata.get("standardDateFilter") or {}
-    if period.get("durationValue") == "CUSTOM":
-        rows = [row for row in rows if period["startDate"] <= row.day.isoformat() <= period["endDate"]]
-    for each in metadata.get("reportFilters") or []:
-        column, operator, value = each.get("column"), each.get("operator"), str(each.get("value", ""))
-        if column not in columns[:3]:
-            raise ApiError(400, "BAD_REQUEST", f"The filter column {column} is invalid.")
-        index = columns.index(column)
-        test = _FILTERS.get(str(operator))
-        if test is None:
-            raise ApiError(400, "BAD_REQUEST", f"The filter operator {operator} is invalid.")
-        rows = [row for row in rows if test((row.day.isoformat(), row.user, row.client)[index], value)]
-    return rows
-
-
 def _body(org: SandboxOrg, call: Call) -> dict[str, Any]:
     settings, request = org.settings, call.request
     metadata: dict[str, Any] = {}
@@ -188,7 +161,9 @@ def _body(org: SandboxOrg, call: Call) -> dict[str, Any]:
     details = request.query.get("includeDetails", "true" if request.method == "POST" else "false") == "true"
     if metadata and settings.report_filters == "refused":
         raise ApiError(400, "BAD_REQUEST", "The report filters cannot be changed.")
-    rows = usage_rows(org) if settings.report_filters == "ignored" else _filtered(usage_rows(org), metadata, columns)
+    saved = dict(settings.report_saved_filters or {})
+    asked = saved if settings.report_filters == "ignored" else {**saved, **metadata}
+    rows = filtered(usage_rows(org), asked, columns)
     truncated = details and len(rows) > settings.report_row_cap
     labels = dict(zip(columns, column_labels(locale), strict=True))
     day, user, _, count = columns
@@ -215,9 +190,9 @@ def _body(org: SandboxOrg, call: Call) -> dict[str, Any]:
             "detailColumns": shown,
             "groupingsDown": [{"name": name, "sortOrder": "Asc", "dateGranularity": "Day"} for name in down],
             "groupingsAcross": [{"name": name, "sortOrder": "Asc", "dateGranularity": "None"} for name in across],
-            "reportFilters": metadata.get("reportFilters") or [],
-            "reportBooleanFilter": metadata.get("reportBooleanFilter"),
-            "standardDateFilter": _date_range(settings.report_date_range, metadata, day),
+            "reportFilters": asked.get("reportFilters") or [],
+            "reportBooleanFilter": asked.get("reportBooleanFilter"),
+            "standardDateFilter": _date_range(settings.report_date_range, asked, day),
             "reportType": {"type": "ApiUsage", "label": report_name(locale)},
         },
         "reportExtendedMetadata": {

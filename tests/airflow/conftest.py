@@ -46,8 +46,7 @@ def run_dag(metadata_database: None) -> Iterator[Callable[..., Any]]:
     """
     from airflow.models.dagbundle import DagBundleModel
     from airflow.models.serialized_dag import SerializedDagModel
-    from airflow.serialization.definitions.dag import SerializedDAG
-    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG, SerializedDAG
     from airflow.utils.session import create_session
 
     def run(dag: Any, **options: Any) -> Any:

@@ -75,8 +75,19 @@ def test_several_orgs_are_mapped_over_one_task(connected: SandboxServer, run_dag
     assert counts == {"of_the_user": 2, f"apiusage_{connected.org.identity.org_id}_snapshot": 2}
 
 
+def events_of(dag_id: str) -> int:
+    """How many asset events a DAG's tasks have emitted."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import func, select
+
+    with create_session() as session:
+        query = select(func.count()).select_from(AssetEvent).where(AssetEvent.source_dag_id == dag_id)
+        return int(session.execute(query).scalar_one())
+
+
 def test_a_retried_snapshot_is_kept_once(connected: SandboxServer, run_dag: Callable[..., Any]) -> None:
-    """A task that kept its snapshot and then died returns the same one on its next try, without a call."""
+    """A task that kept its snapshot and then died returns and announces the same one on its next try, without a call."""
     with DAG("snapshot_twice", schedule=None) as dag:
         task = ApiUsageSnapshotOperator(task_id="snapshot")
     original, results = task.execute, []
@@ -97,6 +108,7 @@ def test_a_retried_snapshot_is_kept_once(connected: SandboxServer, run_dag: Call
     first, second = results
     assert first["observed_at"] == second["observed_at"]
     assert (first["api_calls"], second["api_calls"]) == (1, 0)
+    assert events_of("snapshot_twice") == 1
     assert connected.org.used - used_before == 1
 
 

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, timezone
-from airflow.sdk.exceptions import (
+from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
+from airflow.sdk import DAG, timezone
 
 from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 from airflow_provider_apiusage.operators.quota import ApiQuotaReleaseOperator
