@@ -87,7 +87,7 @@ def events_of(dag_id: str) -> int:
 
 
 def test_a_retried_snapshot_is_kept_once(connected: SandboxServer, run_dag: Callable[..., Any]) -> None:
-    """A task that kept its snapshot and then died returns and announces the same one on its next try, without a call."""
+    """A task that kept its snapshot and then died returns and announces the same one on its next try, for no call."""
     with DAG("snapshot_twice", schedule=None) as dag:
         task = ApiUsageSnapshotOperator(task_id="snapshot")
     original, results = task.execute, []
