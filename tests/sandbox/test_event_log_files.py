@@ -1,120 +1,18 @@
-"""What is in the sandbox org's log files, held against what it counted, however awkward they are made."""
+"""Which calls are in which of the sandbox org's log files, held against what it counted, however awkward they are."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections import Counter
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_apiusage.sandbox import Caller, SandboxOrg, UsageLedger, event_log
+from airflow_provider_apiusage.sandbox import event_log
 from airflow_provider_apiusage.sandbox.event_log_noise import Pick, count_of, picked, sequence_of
-from airflow_provider_apiusage.sandbox.http import Call, Request
-from airflow_provider_apiusage.sandbox.identity import long_id
-
-START = datetime(2026, 10, 6, 21, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-ELT = Caller("005SB0000000002", "0H4SB0000000002", "elt", "REST", "/v67.0/query", "GET", "Account")
-ODD = Caller("005SB0000000003", "0H4SB0000000004", 'say "hi", you\nthere', "REST", "/v64.0/sobjects/A,B", "PATCH")
-DESK = Caller("005SB0000000005", "", "", "SOAP", "login", counted=False)
-CALLERS = (ELT, ODD, DESK, ELT._replace(counted=False), ELT._replace(logged=False))
-_TIME = re.compile(r"\d{14}\.\d{3}")
-
-
-@dataclass(frozen=True)
-class File:
-    """A file as listed, and what Python's csv module reads in it."""
-
-    listed: dict[str, Any]
-    content: bytes
-    rows: list[tuple[str, ...]]
-
-    @property
-    def header(self) -> tuple[str, ...]:
-        return self.rows[0]
-
-    @property
-    def good(self) -> list[dict[str, str]]:
-        """Rows with all their fields and a time, as often as they are there."""
-        return [
-            dict(zip(self.header, row, strict=True))
-            for row in self.rows[1:]
-            if len(row) == len(self.header) and _TIME.fullmatch(row[self.header.index("TIMESTAMP")])
-        ]
-
-    @property
-    def bad(self) -> list[tuple[str, ...]]:
-        return [row for row in self.rows[1:] if row not in {tuple(good.values()) for good in self.good}]
-
-
-@cache
-def old_org() -> SandboxOrg:
-    """An org whose files of the days that matter are all out; it keeps them for a month."""
-    return SandboxOrg(start=START + timedelta(days=2, hours=10), event_log_retention_days=30)
-
-
-def org_with(traffic: Any = (), **changes: Any) -> SandboxOrg:
-    """The org with these calls alone: hours after ``START``, second, how many, caller."""
-    org = old_org()
-    org.settings = type(org.settings)(event_log_retention_days=30).changed(changes)
-    org.ledger = UsageLedger()
-    org.log_file_lengths.clear()
-    org.vanished_log_files.clear()
-    for hour, second, count, caller in traffic:
-        org.add_calls(count, START + hour * HOUR + timedelta(seconds=second), caller)
-    return org
-
-
-def read(org: SandboxOrg, interval: str = "") -> list[File]:
-    """List and download all files, or those of an interval."""
-    session = org.sessions.open(org.identity.client_user)
-    found = []
-    for listed in event_log.file_rows(org, Call(Request("GET", "/"), session, 64)):
-        if interval in ("", listed["Interval"]):
-            content = event_log.download(org, Call(Request("GET", "/"), session, 64, {"id": listed["Id"]})).content()
-            lines = csv.reader(io.StringIO(content.decode(), newline=""), skipinitialspace=True)
-            found.append(File(listed, content, [tuple(row) for row in lines]))
-    return found
-
-
-def told(files: list[File]) -> Counter[tuple[Any, ...]]:
-    """Hourly counts of the distinct rows of these files together."""
-    distinct = {tuple(sorted(row.items())) for file in files for row in file.good}
-    counts: Counter[tuple[Any, ...]] = Counter()
-    for items in distinct:
-        row = {name: value.replace("\0", "") for name, value in items}
-        counts[
-            row["TIMESTAMP"][:10],
-            row["USER_ID"][:15],
-            row["CONNECTED_APP_ID"][:15],
-            row.get("CLIENT_NAME"),
-            row["API_FAMILY"],
-            row["API_RESOURCE"],
-            {"1": True, "true": True, "0": False, "false": False, "": None}[row["COUNTS_AGAINST_API_LIMIT"].lower()],
-        ] += 1
-    return counts
-
-
-def truth(org: SandboxOrg) -> Counter[tuple[Any, ...]]:
-    """The same from the ledger, as far as the settings let files tell it."""
-    counts: Counter[tuple[Any, ...]] = Counter()
-    for period in org.ledger.hourly():
-        who = period.caller
-        if who.logged:
-            client = None if org.settings.event_log_style == "missing" else who.client
-            counted = None if org.settings.event_log_counted_style == "blank" else who.counted
-            hour = f"{period.start:%Y%m%d%H}"
-            counts[hour, who.user, who.app, client, who.family, who.resource, counted] += period.count
-    return counts
-
+from tests.support.sandbox_logs import CALLERS, ELT, File, org_with, read, told, truth
 
 SHARES = st.sampled_from((0.0, 0.05, 0.3, 0.6, 1.0))
 EVERY = st.sampled_from((0, 0, 1, 2, 5))
@@ -247,85 +145,6 @@ def test_a_call_is_the_same_text_in_its_hourly_and_its_daily_file() -> None:
 
     assert sorted(hourly) == sorted(daily)
     assert len(set(daily)) == 160
-
-
-@pytest.mark.parametrize(
-    ("style", "texts"),
-    [
-        ("1/0", ({"0"}, {"1"})),
-        ("true/false", ({"false"}, {"true"})),
-        ("TRUE/FALSE", ({"FALSE"}, {"TRUE"})),
-        ("blank", ({""}, {""})),
-        ("mixed", ({"0", "false", "False"}, {"1", "true", "TRUE"})),
-    ],
-)
-def test_flags_come_in_every_form(style: str, texts: tuple[set[str], set[str]]) -> None:
-    """Counted or not, as documented, as seen, in any case, row by row, or not told."""
-    (file,) = read(org_with([(0, 60, 12, ELT), (0, 90, 12, DESK)], event_log_counted_style=style), "Daily")
-    found = [
-        {row["COUNTS_AGAINST_API_LIMIT"] for row in file.good if row["API_FAMILY"] == family}
-        for family in ("SOAP", "REST")
-    ]
-    assert tuple(found) == texts
-
-
-@pytest.mark.parametrize(("ids", "letters"), [("15", {15}), ("18", {18}), ("mixed", {15, 18})])
-def test_ids_have_15_or_18_letters(ids: str, letters: set[int]) -> None:
-    """Users and connected apps; a blank one stays blank."""
-    (file,) = read(org_with([(0, 60, 4, ELT), (0, 90, 4, DESK)], event_log_ids=ids), "Daily")
-
-    assert {len(row["USER_ID"]) for row in file.good} == letters
-    assert {len(row["CONNECTED_APP_ID"]) for row in file.good} == {0} | letters
-    assert {row["USER_ID"] for row in file.good if len(row["USER_ID"]) == 18} <= {long_id(ELT.user), long_id(DESK.user)}
-
-
-@pytest.mark.parametrize(
-    ("style", "begins", "row"),
-    [
-        ("quoted", b'"EVENT_TYPE","TIMESTAMP",', b',"say ""hi"", you\nthere",'),
-        ("spaced", b'"EVENT_TYPE", "TIMESTAMP", ', b', "say ""hi"", you\nthere", '),
-        ("unquoted", b"EVENT_TYPE,TIMESTAMP,", b',"say ""hi"", you\nthere",PATCH,'),
-        ("reordered", b'"TIMESTAMP_DERIVED","USER_NAME",', b',"say ""hi"", you\nthere",'),
-        ("extra", b'"EVENT_TYPE","TIMESTAMP",', b',"say ""hi"", you\nthere","EXTERNAL_APPLICATION",'),
-        ("missing", b'"EVENT_TYPE","TIMESTAMP",', b',"PATCH","192.0.2.10",'),
-    ],
-)
-def test_columns_and_quotes_are_as_set(style: str, begins: bytes, row: bytes) -> None:
-    """Quotes, commas and line ends inside a field are written as RFC 4180 has it, and read back as they were."""
-    (file,) = read(org_with([(0, 60, 3, ODD)], event_log_style=style), "Daily")
-    lacking = {"CONNECTED_APP_NAME", "CLIENT_NAME"} if style == "missing" else set()
-    more = {"API_CLIENT_CATEGORY", "BOT_IDENTIFIER"} if style == "extra" else set()
-
-    assert file.content.startswith(begins)
-    assert file.content.count(row) == 3
-    assert set(file.header) == set(event_log.COLUMNS) - lacking | more
-    assert {(each.get("CLIENT_NAME"), each["API_RESOURCE"], each["HTTP_METHOD"]) for each in file.good} == {
-        (None if lacking else ODD.client, ODD.resource, "PATCH")
-    }
-    assert {each["TIMESTAMP_DERIVED"][:19] for each in file.good} == {"2026-10-06T21:01:00"}
-
-
-def test_rows_that_are_no_calls_come_between() -> None:
-    """After every third row: too few fields, no time but a NUL byte, too many fields; each with an id of its own."""
-    (file,) = read(org_with([(0, 60, 9, ELT)], event_log_malformed_every=3), "Daily")
-
-    assert len(file.good) == 9
-    assert [file.rows.index(row) for row in file.bad] == [4, 8, 12]
-    few, untimed, many = file.bad
-    assert (len(few), len(untimed), len(many)) == (5, 18, 21)
-    assert untimed[1] == "not\0a time"
-    assert len({row[2] for row in file.bad} | {row["REQUEST_ID"] for row in file.good}) == 12
-
-
-def test_good_rows_have_nul_bytes() -> None:
-    """Every third call, in turn in its resource and its client's name; without them the text is the same."""
-    (file,) = read(org_with([(0, 60, 12, ELT)], event_log_nul_every=3), "Daily")
-    (plain,) = read(org_with([(0, 60, 12, ELT)]), "Daily")
-    names = [[name for name, value in row.items() if "\0" in value] for row in file.good]
-
-    assert names == [[], [], ["API_RESOURCE"], [], [], ["CLIENT_NAME"]] * 2
-    assert file.content.replace(b"\0", b"") == plain.content
-    assert len(file.content) == len(plain.content) + 4
 
 
 def test_hours_and_days_without_calls_can_have_empty_files() -> None:
