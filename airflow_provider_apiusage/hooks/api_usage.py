@@ -75,7 +75,7 @@ class ApiUsageHook(EventLogHook):
         """Read calls by user and UTC day from the 7-day report. Spends 1 API call for a report, none for a CSV.
 
         A report of more than 2,000 detail rows is run for each of 8 days: 9 calls. One that the org cannot run at once
-        is run in the background: 1 call more for each look at it.
+        is run in the background: 1 call more to begin it, and 1 for each look at it.
 
         :param daily_report: the id of a saved report (``00O...``), or the path or URL of an exported CSV, or an
             ``ObjectStoragePath``.
