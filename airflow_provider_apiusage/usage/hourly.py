@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
+from airflow_provider_apiusage.usage.model import Completeness as Completeness
 from airflow_provider_apiusage.usage.model import Finding
 
 HOUR = timedelta(hours=1)
@@ -20,17 +20,6 @@ TWO_SEGMENTS = frozenset({"analytics", "composite", "jobs", "limits", "tooling",
 """First segments of a path that say too little without the second."""
 
 _VERSION = re.compile(r"v[0-9].*")
-
-
-class Completeness(StrEnum):
-    """How much of an hour (or day) the event logs have told so far."""
-
-    NONE = "none"
-    """No file covers it yet: nothing is known, which is not zero calls."""
-    PROVISIONAL = "provisional"
-    """A file was read, but late rows or a fuller file may still come: the counts are a lower bound."""
-    SETTLED = "settled"
-    """The daily file was read and the time for its replacement is over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,17 @@ class Interval:
         return self.low == self.high
 
 
+class Completeness(StrEnum):
+    """How much of an hour (or day) the event logs have told so far."""
+
+    NONE = "none"
+    """No file covers it yet: nothing is known, which is not zero calls."""
+    PROVISIONAL = "provisional"
+    """A file was read, but late rows or a fuller file may still come: the counts are a lower bound."""
+    SETTLED = "settled"
+    """The daily file was read and the time for its replacement is over."""
+
+
 class ReadingSource(StrEnum):
     """Where a reading of a limit came from."""
 
@@ -137,6 +148,22 @@ class DailyCount:
 
 
 @dataclass(frozen=True, slots=True)
+class HourTotal:
+    """All callers of one UTC hour together, as event logs tell them (:func:`..hour_total.hour_totals` adds them up).
+
+    :param starts_at: the hour's first instant (aware UTC); the hour is ``[starts_at, starts_at + 1 h)``.
+    :param calls: bounds of the calls that count against the allowance.
+    :param soap: bounds of those of them that are SOAP calls.
+    :param completeness: of the hour.
+    """
+
+    starts_at: datetime
+    calls: Interval
+    soap: Interval
+    completeness: Completeness
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The readings and counts fetched in one go.
 
@@ -170,9 +197,12 @@ class Evidence:
     :param at: the instant asked about (the org's time).
     :param readings: org-wide readings of ``DailyApiRequests`` not later than ``at``, oldest first.
     :param daily_counts: counts of the UTC days that matter at ``at``, each day as it was read nearest to ``at``.
+    :param hours: what event logs tell of the hours before ``at``, oldest first; an hour of which they tell nothing
+        yet is left out.
     """
 
     org_id: str
     at: datetime
     readings: tuple[LimitReading, ...]
     daily_counts: tuple[DailyCount, ...] = ()
+    hours: tuple[HourTotal, ...] = ()
