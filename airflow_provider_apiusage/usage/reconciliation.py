@@ -24,6 +24,7 @@ from typing import Any
 
 from airflow_provider_apiusage.usage import reconciliation_findings as explain
 from airflow_provider_apiusage.usage.curve import Curve, Statement
+from airflow_provider_apiusage.usage.day_line import DayLine
 from airflow_provider_apiusage.usage.model import (
     STALENESS,
     WINDOW,
@@ -76,6 +77,8 @@ class Reconciliation:
     :param coverage: which calls the daily counts hold; ``None`` without any.
     :param consistent: whether the sources leave room for one another; ``None`` if that cannot be decided.
     :param findings: everything odd or missing, in words.
+    :param window: calls truly made in ``(at - 24 h, at]`` that count, by all the evidence.
+    :param days: the UTC day of ``at`` and the six before it, oldest first.
     """
 
     org_id: str
@@ -89,6 +92,8 @@ class Reconciliation:
     coverage: Coverage | None
     consistent: bool | None
     findings: tuple[Finding, ...]
+    window: Interval = Interval(0)
+    days: tuple[DayLine, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return a small JSON-safe form, with ``None`` for every unknown."""

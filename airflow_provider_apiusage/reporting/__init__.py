@@ -1,0 +1,1 @@
+"""A reconciliation and a forecast as files for people: Markdown and HTML."""
