@@ -23,6 +23,10 @@ class DayLine:
     :param unreported: calls that count and that the daily source does not show, by all the evidence; ``None`` if it
         tells nothing of the day.
     :param completeness: of the day in the event logs: that of its least complete hour up to ``until_at``.
+    :param estimate: the likeliest number of ``calls``, inside its bounds; ``None`` if nothing suggests one.
+    :param estimate_from: how the estimate was made, in words.
+    :param agree: whether the pieces that bear on the day leave room for one another; if not, the bounds are those of
+        what could be kept.
     """
 
     day: date
@@ -34,6 +38,9 @@ class DayLine:
     coverage: Coverage | None
     unreported: Interval | None
     completeness: Completeness
+    estimate: int | None = None
+    estimate_from: str | None = None
+    agree: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return a small JSON-safe form, with ``None`` for every unknown."""
@@ -46,6 +53,9 @@ class DayLine:
             "coverage": self.coverage and self.coverage.value,
             "unreported": self.unreported and _bounds(self.unreported),
             "completeness": self.completeness.value,
+            "estimate": self.estimate,
+            "estimate_from": self.estimate_from,
+            "agree": self.agree,
         }
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from airflow_provider_apiusage.usage.hourly import HourlyCount
+from airflow_provider_apiusage.usage.hourly import Caller, HourlyCount
 from airflow_provider_apiusage.usage.model import Completeness, HourTotal, Interval
 
 BATCH_PARTS = 25
@@ -31,35 +32,51 @@ def hour_totals(counts: Iterable[HourlyCount], completeness: Mapping[datetime, C
     :param completeness: by hour, as ``EventUsage`` has it; an hour that is missing or ``none`` gives no total.
     :returns: one for each other hour, oldest first; an hour that was logged and has no row is 0 calls.
     """
-    low: dict[datetime, int] = defaultdict(int)
-    more: dict[datetime, int] = defaultdict(int)
-    soap_low: dict[datetime, int] = defaultdict(int)
-    soap_more: dict[datetime, int] = defaultdict(int)
+    sums: dict[datetime, _Sums] = defaultdict(_Sums)
     for count in counts:
-        caller, hour, calls = count.caller, count.starts_at, count.calls
-        if caller.counted is False:
-            continue
-        sure = calls if caller.counted else 0
-        most = calls * BATCH_PARTS if caller.resource == COMPOSITE_BATCH else calls
-        family = (caller.family or "").strip().upper()
-        low[hour] += sure
-        more[hour] += most - sure
-        if family == SOAP:
-            soap_low[hour] += sure
-            soap_more[hour] += most - sure
-        elif not family:
-            soap_more[hour] += most
+        sums[count.starts_at].add(count.caller, count.calls)
     return tuple(
-        HourTotal(
-            hour,
-            _bounds(low[hour], more[hour], state),
-            _bounds(soap_low[hour], soap_more[hour], state),
-            state,
-        )
+        sums[hour].as_total(hour, state)
         for hour, state in sorted(completeness.items())
         if state is not Completeness.NONE
     )
 
 
-def _bounds(low: int, more: int, state: Completeness) -> Interval:
-    return Interval(low, low + more if state is Completeness.SETTLED else None)
+@dataclass(slots=True)
+class _Sums:
+    """What one hour comes to: sure calls, and how many more there may be."""
+
+    sure: int = 0
+    more: int = 0
+    soap_sure: int = 0
+    soap_more: int = 0
+    uncounted: int = 0
+    batches: int = 0
+
+    def add(self, caller: Caller, calls: int) -> None:
+        if caller.counted is False:
+            self.uncounted += calls
+            return
+        batch = caller.resource == COMPOSITE_BATCH
+        sure = calls if caller.counted else 0
+        more = (calls * BATCH_PARTS if batch else calls) - sure
+        family = (caller.family or "").strip().upper()
+        self.batches += calls if batch else 0
+        self.sure += sure
+        self.more += more
+        if family == SOAP:
+            self.soap_sure += sure
+            self.soap_more += more
+        elif not family:
+            self.soap_more += sure + more
+
+    def as_total(self, hour: datetime, state: Completeness) -> HourTotal:
+        settled = state is Completeness.SETTLED
+        return HourTotal(
+            starts_at=hour,
+            calls=Interval(self.sure, self.sure + self.more if settled else None),
+            soap=Interval(self.soap_sure, self.soap_sure + self.soap_more if settled else None),
+            completeness=state,
+            uncounted=self.uncounted,
+            batches=self.batches,
+        )

@@ -155,12 +155,16 @@ class HourTotal:
     :param calls: bounds of the calls that count against the allowance.
     :param soap: bounds of those of them that are SOAP calls.
     :param completeness: of the hour.
+    :param uncounted: calls that the log marks as not counted, in ``calls`` nowhere: those of Salesforce's own apps.
+    :param batches: rows of Composite Batch requests, whose parts the log does not show one by one.
     """
 
     starts_at: datetime
     calls: Interval
     soap: Interval
     completeness: Completeness
+    uncounted: int = 0
+    batches: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,34 +17,22 @@ and not a tautology.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_apiusage.usage import reconciliation_findings as explain
-from airflow_provider_apiusage.usage.curve import Curve, Statement
 from airflow_provider_apiusage.usage.day_line import DayLine
-from airflow_provider_apiusage.usage.model import (
-    STALENESS,
-    WINDOW,
-    Coverage,
-    Evidence,
-    Finding,
-    Interval,
-    LimitReading,
-)
-from airflow_provider_apiusage.usage.reconciliation_pieces import Pieces, gather
-from airflow_provider_apiusage.usage.window import (
-    RELEASE_LAG,
-    DayTotal,
-    day_span,
-    iso_utc,
-    statements_of_reading,
-    statements_of_total,
-    utc_day,
-    window_tail,
-)
+from airflow_provider_apiusage.usage.day_lines import day_lines
+from airflow_provider_apiusage.usage.evidence_curve import UNKNOWN, fit
+from airflow_provider_apiusage.usage.explanations import explanations, ordinary_rise
+from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, Coverage, Evidence, Finding, Interval
+from airflow_provider_apiusage.usage.reconciliation_pieces import gather
+from airflow_provider_apiusage.usage.window import iso_utc
+from airflow_provider_apiusage.usage.window_tail import tail_of_source, unlogged
+
+NEAR = 2 * WINDOW + timedelta(hours=1)
+"""How far back a piece bears on the present window, and so on the verdict: two windows and an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +66,8 @@ class Reconciliation:
     :param consistent: whether the sources leave room for one another; ``None`` if that cannot be decided.
     :param findings: everything odd or missing, in words.
     :param window: calls truly made in ``(at - 24 h, at]`` that count, by all the evidence.
+    :param unlogged: calls in the window as reported minus those that event logs show, sign kept; ``None`` unless the
+        logs show every hour of it.
     :param days: the UTC day of ``at`` and the six before it, oldest first.
     """
 
@@ -92,7 +82,8 @@ class Reconciliation:
     coverage: Coverage | None
     consistent: bool | None
     findings: tuple[Finding, ...]
-    window: Interval = Interval(0)
+    window: Interval = UNKNOWN
+    unlogged: Interval | None = None
     days: tuple[DayLine, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,11 +103,21 @@ class Reconciliation:
             },
             "residual": {"low": residual and residual.low, "high": residual and residual.high},
             "coverage": self.coverage and self.coverage.value,
+            "window": {"low": self.window.low, "high": self.window.high},
+            "unlogged": {"low": self.unlogged and self.unlogged.low, "high": self.unlogged and self.unlogged.high},
             "consistent": self.consistent,
             "findings": [
                 {"code": finding.code, "severity": finding.severity.value, "message": finding.message}
                 for finding in self.findings
             ],
+        }
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what the store keeps: the small form, the days, and the figures of the findings."""
+        return {
+            **self.as_dict(),
+            "days": [line.as_dict() for line in self.days],
+            "figures": [dict(finding.figures) for finding in self.findings],
         }
 
 
@@ -127,7 +128,8 @@ def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
     speaks of another window. A day without a row counts 0 if the observation nearest to ``at`` has rows of
     other days and covers the day; an observation without any row proves nothing. For coverage ``all``,
     ``consistent`` says whether the estimate ``rolling - today`` fits what the daily counts allow; for
-    ``soap``, whose counts are lower bounds, whether the counts are not more than the rolling figure. A
+    ``soap``, whose counts are lower bounds, whether the counts are not more than the rolling figure. Counts of today
+    that exceed the figure by no more than came between two snapshots lately are taken as a late figure. A
     contradiction among the pieces, through the curve, is inconsistent in either case.
 
     :param evidence: what is known; a reading later than ``at`` is not looked at.
@@ -138,8 +140,11 @@ def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
     if tolerance < 0:
         raise ValueError(f"A tolerance is a number of calls, at least 0: {tolerance}")
     pieces = gather(evidence)
-    tail, conflict = _window_tail(pieces)
-    agree = not conflict
+    everything = pieces.by_kind
+    near = fit(everything.between(evidence.at - NEAR, evidence.at))
+    whole = fit(everything)
+    tail = tail_of_source(pieces, near)
+    agree = not near.conflict
     rolling = None if pieces.reading is None else pieces.reading.used
     today = None if pieces.today is None else pieces.today.calls
     figures = Reconciliation(
@@ -154,26 +159,34 @@ def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
         coverage=pieces.coverage,
         consistent=None if agree else False,
         findings=(),
+        window=near.curve.bounds(evidence.at - WINDOW, evidence.at),
+        unlogged=unlogged(pieces, near.assumptions),
+        days=day_lines(pieces, whole),
     )
     if rolling is not None and today is not None:
-        figures = _compare(figures, rolling - today, pieces.gap, tolerance, agree)
+        lateness = ordinary_rise(pieces.near(NEAR))
+        figures = _compare(figures, rolling - today, pieces.gap, tolerance, agree, lateness)
         pieces.findings += explain.comparison(figures, rolling - today, tolerance)
-    if conflict and not explain.told_already(conflict, pieces.findings, pieces.earlier):
-        pieces.findings.append(explain.evidence_conflict(conflict))
+    if near.conflict and not explain.told_already(near.conflict, pieces.findings, pieces.earlier):
+        pieces.findings.append(explain.evidence_conflict(near.conflict))
     if rolling is not None and figures.limit is not None and rolling > figures.limit:
         pieces.findings.append(explain.over_the_limit(rolling, figures.limit))
+    pieces.findings += explanations(figures, pieces, near, whole)
     return replace(figures, findings=tuple(pieces.findings))
 
 
-def _compare(figures: Reconciliation, left: int, gap: timedelta, tolerance: int, agree: bool) -> Reconciliation:
+def _compare(
+    figures: Reconciliation, left: int, gap: timedelta, tolerance: int, agree: bool, lateness: int
+) -> Reconciliation:
     """Fill in estimate, residual and verdict from ``left``, which is ``rolling - today``.
 
     :param gap: how much later than the reading today was counted; a count from elsewhere in time explains a
         miss in its direction, which is then undecided.
     :param agree: whether the curve has room for all pieces.
+    :param lateness: calls that a figure of up to five minutes ago may well miss.
     """
     low, high, yesterday = figures.window_tail.low, figures.window_tail.high, figures.yesterday
-    below = left < -tolerance
+    below = left < -tolerance - lateness
     soap = figures.coverage is Coverage.SOAP
     above = not soap and yesterday is not None and left > yesterday + tolerance
     unfair = (below and gap > STALENESS) or (above and -gap > STALENESS)
@@ -194,46 +207,3 @@ def _compare(figures: Reconciliation, left: int, gap: timedelta, tolerance: int,
         residual=residual,
         consistent=consistent if agree else False,
     )
-
-
-def _window_tail(pieces: Pieces) -> tuple[Interval, tuple[Statement, ...]]:
-    """Return the bounds of the window tail, and the pieces that leave no room for one another.
-
-    Expired calls have been watched to stay counted until the hour is full: what that explains is no
-    contradiction.
-    """
-    chosen = [day for day in (pieces.today, pieces.yesterday) if day is not None]
-    days = tuple(dict.fromkeys([*pieces.totals, *chosen]))
-    lag = timedelta(0)
-    conflict = Curve(_statements(days, pieces.readings, lag)).conflict()
-    if conflict is not None and Curve(_statements(days, pieces.readings, RELEASE_LAG)).conflict() is None:
-        pieces.findings.append(explain.released_late(conflict))
-        lag, conflict = RELEASE_LAG, None
-    curve = Curve(_statements(days, pieces.earlier, lag))
-    if curve.conflict() is not None:
-        curve = Curve(_statements(chosen, (), lag))
-    return _narrow(pieces, Interval(0, pieces.whole_yesterday), curve), conflict or ()
-
-
-def _narrow(pieces: Pieces, from_days: Interval, curve: Curve) -> Interval:
-    """Narrow what the daily counts allow by what the curve allows, unless they contradict.
-
-    The tail is that of the daily source. If the source is blind to some calls, the curve of all calls still
-    limits from above what it can have seen: in the tail, and in the part of yesterday before the window.
-    """
-    allowed = window_tail(curve, pieces.at)
-    low, yesterday = allowed.low, from_days.high
-    if pieces.coverage is not Coverage.ALL:
-        low = 0
-        before = curve.bounds(day_span(utc_day(pieces.at - WINDOW))[0], pieces.at - WINDOW).high
-        if before is not None and yesterday is not None:
-            low = max(0, yesterday - before)
-    high = allowed.high if yesterday is None else yesterday if allowed.high is None else min(yesterday, allowed.high)
-    return from_days if high is not None and low > high else Interval(low, high)
-
-
-def _statements(days: Iterable[DayTotal], readings: Iterable[LimitReading], lag: timedelta) -> list[Statement]:
-    return [
-        *(statement for day in days for statement in statements_of_total(day)),
-        *(statement for reading in readings for statement in statements_of_reading(reading, release_lag=lag)),
-    ]

@@ -26,6 +26,9 @@ CLOCK_SKEW = timedelta(minutes=2)
 
 _SNAPSHOT = "ApiUsageSnapshotOperator"
 _REPORT = f"give {_SNAPSHOT} a `daily_report`: the id of a saved copy of the report, or its CSV export"
+_NAMED = 8
+"""Pieces named in a sentence; the figures of a finding have them all."""
+
 _CONTRADICTIONS = {"tail-above-yesterday", "today-above-rolling"}
 
 
@@ -49,19 +52,6 @@ def readings(at: datetime, reading: LimitReading | None, known: Sequence[LimitRe
                 f"The org's clock is {timedelta(seconds=abs(seconds))} {ahead} the worker's. Windows and days are "
                 "computed in the org's time, so the figures stand; set the worker's clock by NTP.",
                 {"seconds": seconds},
-            )
-        )
-    limits = [(r.observed_at, r.limit) for r in known if r.limit is not None][-2:]
-    if len(limits) == 2 and limits[0][1] != limits[1][1]:
-        (before_at, before), (_, after) = limits
-        found.append(
-            Finding(
-                "limit-changed",
-                Severity.INFO,
-                f"The allocation changed from {before:,} (read {iso_utc(before_at)}) to {after:,} calls: "
-                "licences or add-on calls were bought, assigned or ended. Check thresholds that are set in "
-                "absolute calls.",
-                {"before": before, "after": after},
             )
         )
     return found
@@ -183,7 +173,7 @@ def released_late(conflict: Sequence[Statement]) -> Finding:
     return Finding(
         "calls-released-late",
         Severity.INFO,
-        f"{_pieces(conflict)} agree only if calls older than 24 hours stayed counted for up to an hour "
+        f"{pieces_in_words(conflict)} agree only if calls older than 24 hours stayed counted for up to an hour "
         "more, as has been seen of orgs that release them on the hour; bounds are widened by that.",
         {"statements": [statement.source for statement in conflict]},
     )
@@ -194,7 +184,7 @@ def evidence_conflict(conflict: Sequence[Statement]) -> Finding:
     return Finding(
         "evidence-conflict",
         Severity.ERROR,
-        f"No history of calls fits all of these: {_pieces(conflict)}. Likely causes: the daily counts do "
+        f"No history of calls fits all of these: {pieces_in_words(conflict)}. Likely causes: the daily counts do "
         "not cover what `coverage` says, a count that the source corrected later, or figures of another "
         "org; read them again.",
         {"statements": [statement.source for statement in conflict]},
@@ -209,8 +199,14 @@ def told_already(conflict: Sequence[Statement], findings: Iterable[Finding], ear
     )
 
 
-def _pieces(conflict: Sequence[Statement]) -> str:
-    return "; ".join(dict.fromkeys(statement.source for statement in conflict))
+def pieces_in_words(conflict: Sequence[Statement]) -> str:
+    """Name the pieces of a conflict, the first and the last of many; each once."""
+    sources = list(dict.fromkeys(statement.source for statement in conflict))
+    if len(sources) > _NAMED:
+        left_out = len(sources) - _NAMED
+        half = _NAMED // 2
+        sources = [*sources[:half], f"({left_out:,} more)", *sources[-half:]]
+    return "; ".join(sources)
 
 
 def comparison(figures: Reconciliation, left: int, tolerance: int) -> list[Finding]:
@@ -223,6 +219,17 @@ def comparison(figures: Reconciliation, left: int, tolerance: int) -> list[Findi
     today, rolling, yesterday = figures.today or 0, figures.rolling or 0, figures.yesterday
     undecided = " The two were read too far apart for a verdict." if figures.consistent is None else ""
     severity = Severity.WARNING if undecided else Severity.ERROR
+    if left < -tolerance and figures.consistent:
+        return [
+            Finding(
+                "within-staleness",
+                Severity.INFO,
+                f"The daily counts have {today:,} calls today, {-left:,} more than the {rolling:,} of the whole "
+                "rolling window. The figure may be five minutes late, and as many calls have come between two snapshots "
+                "lately. Nothing to do.",
+                {"today": today, "rolling": rolling},
+            )
+        ]
     if left < -tolerance:
         return [
             Finding(

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from airflow_provider_apiusage.usage import reconciliation_findings as explain
+from airflow_provider_apiusage.usage.evidence_curve import ByKind
 from airflow_provider_apiusage.usage.model import (
     API_REQUESTS,
     STALENESS,
     Coverage,
     Evidence,
     Finding,
+    HourTotal,
     LimitReading,
     ReadingSource,
 )
@@ -32,6 +34,8 @@ class Pieces:
     :param today: the count of the UTC day of ``at`` to be used.
     :param yesterday: the count of the day before to be used.
     :param totals: all daily counts of the evidence, added up by day and observation.
+    :param hours: what event logs tell of the hours up to ``at``.
+    :param days: the count to be used of the day of ``at`` and the six before it, oldest first.
     :param findings: what is missing or odd about them.
     """
 
@@ -41,7 +45,15 @@ class Pieces:
     today: DayTotal | None
     yesterday: DayTotal | None
     totals: tuple[DayTotal, ...]
+    hours: tuple[HourTotal, ...] = ()
+    days: tuple[tuple[date, DayTotal | None], ...] = ()
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def by_kind(self) -> ByKind:
+        """Everything, by kind."""
+        chosen = [total for _, total in self.days if total is not None]
+        return ByKind(self.readings, tuple(dict.fromkeys([*self.totals, *chosen])), self.hours)
 
     @property
     def earlier(self) -> tuple[LimitReading, ...]:
@@ -50,6 +62,10 @@ class Pieces:
             return self.readings
         bound = self.reading.observed_at - STALENESS
         return tuple(reading for reading in self.readings if reading.observed_at < bound)
+
+    def near(self, span: timedelta) -> tuple[LimitReading, ...]:
+        """Return the readings of the last ``span``."""
+        return tuple(reading for reading in self.readings if reading.observed_at >= self.at - span)
 
     @property
     def limit(self) -> int | None:
@@ -101,6 +117,8 @@ def gather(evidence: Evidence) -> Pieces:
         _choose(totals, today, at),
         _choose(totals, today - timedelta(days=1), at),
         totals,
+        tuple(hour for hour in evidence.hours if hour.starts_at < at),
+        tuple((day, _choose(totals, day, at)) for day in _last_days(today)),
     )
     pieces.findings += explain.readings(at, reading, readings)
     pieces.findings += explain.days(today, pieces.today, pieces.yesterday, totals)
@@ -109,18 +127,28 @@ def gather(evidence: Evidence) -> Pieces:
     return pieces
 
 
+def _last_days(today: date) -> list[date]:
+    return [today - timedelta(days=back) for back in reversed(range(REPORT_DAYS))]
+
+
 def _choose(totals: Sequence[DayTotal], day: date, at: datetime) -> DayTotal | None:
     """Return the total of a day to use at ``at``: of whole-day counts the nearest in time, else the nearest.
 
-    Without a row of that day it is 0 if the nearest observation that covers the day has rows of other days.
+    Without a row of that day it is 0 if the nearest observation that covers the day has rows of other days. Which
+    days it covers is not told: those since its first row, and yesterday at least.
     """
     start, _ = day_span(day)
+    first: dict[tuple[datetime, str], date] = {}
+    for total in totals:
+        key = (total.observed_at, total.source)
+        first[key] = min(first.get(key, utc_day(at) - timedelta(days=1)), total.day)
     candidates = [total for total in totals if total.day == day and total.observed_at > start]
     if not candidates:
         candidates = [
             replace(total, day=day, calls=0)
             for total in totals
             if timedelta(0) <= utc_day(total.observed_at) - day < timedelta(days=REPORT_DAYS)
+            and day >= first[total.observed_at, total.source]
         ]
     past = day < utc_day(at)
     return min(
