@@ -203,6 +203,8 @@ class Evidence:
     :param daily_counts: counts of the UTC days that matter at ``at``, each day as it was read nearest to ``at``.
     :param hours: what event logs tell of the hours before ``at``, oldest first; an hour of which they tell nothing
         yet is left out.
+    :param findings: what was odd about the reading of the daily counts, as their snapshots have it. A day that one of
+        severity ``error`` names (figure ``day``) has no count: no row of it is not zero calls.
     """
 
     org_id: str
@@ -210,3 +212,4 @@ class Evidence:
     readings: tuple[LimitReading, ...]
     daily_counts: tuple[DailyCount, ...] = ()
     hours: tuple[HourTotal, ...] = ()
+    findings: tuple[Finding, ...] = ()

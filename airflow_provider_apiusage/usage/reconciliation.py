@@ -28,7 +28,7 @@ from airflow_provider_apiusage.usage.evidence_curve import UNKNOWN, fit
 from airflow_provider_apiusage.usage.explanations import explanations, ordinary_rise
 from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, Coverage, Evidence, Finding, Interval
 from airflow_provider_apiusage.usage.reconciliation_pieces import gather
-from airflow_provider_apiusage.usage.window import iso_utc
+from airflow_provider_apiusage.usage.window import iso_utc, utc_day
 from airflow_provider_apiusage.usage.window_tail import tail_of_source, unlogged
 
 NEAR = 2 * WINDOW + timedelta(hours=1)
@@ -165,7 +165,9 @@ def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
     )
     if rolling is not None and today is not None:
         lateness = ordinary_rise(pieces.near(NEAR))
-        figures = _compare(figures, rolling - today, pieces.gap, tolerance, agree, lateness)
+        oldest = evidence.at - WINDOW - STALENESS - near.assumptions.release_lag
+        early = utc_day(oldest) < utc_day(evidence.at - WINDOW)
+        figures = _compare(figures, rolling - today, pieces.gap, tolerance + lateness, agree, early)
         pieces.findings += explain.comparison(figures, rolling - today, tolerance)
     if near.conflict and not explain.told_already(near.conflict, pieces.findings, pieces.earlier):
         pieces.findings.append(explain.evidence_conflict(near.conflict))
@@ -176,20 +178,21 @@ def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
 
 
 def _compare(
-    figures: Reconciliation, left: int, gap: timedelta, tolerance: int, agree: bool, lateness: int
+    figures: Reconciliation, left: int, gap: timedelta, tolerance: int, agree: bool, early: bool
 ) -> Reconciliation:
     """Fill in estimate, residual and verdict from ``left``, which is ``rolling - today``.
 
     :param gap: how much later than the reading today was counted; a count from elsewhere in time explains a
         miss in its direction, which is then undecided.
     :param agree: whether the curve has room for all pieces.
-    :param lateness: calls that a figure of up to five minutes ago may well miss.
+    :param tolerance: calls that may be missed: what the caller allows, and what a late figure may well miss.
+    :param early: whether the figure may still hold calls of the day before yesterday.
     """
     low, high, yesterday = figures.window_tail.low, figures.window_tail.high, figures.yesterday
-    below = left < -tolerance - lateness
+    below = left < -tolerance
     soap = figures.coverage is Coverage.SOAP
     above = not soap and yesterday is not None and left > yesterday + tolerance
-    unfair = (below and gap > STALENESS) or (above and -gap > STALENESS)
+    unfair = (below and gap > STALENESS) or (above and (early or -gap > STALENESS))
     consistent: bool | None = not (below or above)
     if unfair or (consistent and yesterday is None):
         consistent = None

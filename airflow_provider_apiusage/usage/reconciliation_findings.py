@@ -225,8 +225,8 @@ def comparison(figures: Reconciliation, left: int, tolerance: int) -> list[Findi
                 "within-staleness",
                 Severity.INFO,
                 f"The daily counts have {today:,} calls today, {-left:,} more than the {rolling:,} of the whole "
-                "rolling window. The figure may be five minutes late, and as many calls have come between two snapshots "
-                "lately. Nothing to do.",
+                "rolling window. The figure may be five minutes late, and as many calls have come between two "
+                "snapshots lately. Nothing to do.",
                 {"today": today, "rolling": rolling},
             )
         ]

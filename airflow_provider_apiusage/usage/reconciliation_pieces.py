@@ -17,6 +17,7 @@ from airflow_provider_apiusage.usage.model import (
     HourTotal,
     LimitReading,
     ReadingSource,
+    Severity,
 )
 from airflow_provider_apiusage.usage.window import DayTotal, day_span, day_totals, utc_day
 
@@ -109,26 +110,28 @@ def gather(evidence: Evidence) -> Pieces:
     usable = [r for r in readings if r.used is not None and r.source is not ReadingSource.EXHAUSTED]
     latest = usable[-1] if usable else None
     reading = latest if latest is not None and at - latest.observed_at <= STALENESS else None
-    totals = day_totals(evidence.daily_counts)
+    unread = {finding.figures.get("day") for finding in evidence.findings if finding.severity is Severity.ERROR}
+    totals = tuple(total for total in day_totals(evidence.daily_counts) if total.day.isoformat() not in unread)
+    days = {
+        day: None if day.isoformat() in unread else _choose(totals, day, at)
+        for day in (today - timedelta(days=back) for back in reversed(range(REPORT_DAYS)))
+    }
     pieces = Pieces(
-        at,
-        reading,
-        tuple(readings),
-        _choose(totals, today, at),
-        _choose(totals, today - timedelta(days=1), at),
-        totals,
-        tuple(hour for hour in evidence.hours if hour.starts_at < at),
-        tuple((day, _choose(totals, day, at)) for day in _last_days(today)),
+        at=at,
+        reading=reading,
+        readings=tuple(readings),
+        today=days[today],
+        yesterday=days[today - timedelta(days=1)],
+        totals=totals,
+        hours=tuple(hour for hour in evidence.hours if hour.starts_at < at),
+        days=tuple(days.items()),
+        findings=[finding for finding in evidence.findings if finding.severity is not Severity.INFO],
     )
     pieces.findings += explain.readings(at, reading, readings)
     pieces.findings += explain.days(today, pieces.today, pieces.yesterday, totals)
     if pieces.reading is not None and abs(pieces.gap) > STALENESS:
         pieces.findings.append(explain.read_at_another_time(pieces.gap))
     return pieces
-
-
-def _last_days(today: date) -> list[date]:
-    return [today - timedelta(days=back) for back in reversed(range(REPORT_DAYS))]
 
 
 def _choose(totals: Sequence[DayTotal], day: date, at: datetime) -> DayTotal | None:

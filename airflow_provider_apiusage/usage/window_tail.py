@@ -13,6 +13,8 @@ from airflow_provider_apiusage.usage.window import TICK, day_span, utc_day, wind
 def tail_of_source(pieces: Pieces, near: Fit) -> Interval:
     """Return what the daily source can have counted in the window tail, by everything but the reading reconciled.
 
+    Without a daily source these are all calls that count.
+
     :param pieces: the evidence.
     :param near: what fits of it; its assumptions are used.
     """
@@ -25,7 +27,7 @@ def tail_of_source(pieces: Pieces, near: Fit) -> Interval:
         if curve.conflict() is not None:
             return from_days
     allowed = window_tail(curve, pieces.at)
-    if pieces.coverage is not Coverage.ALL:
+    if pieces.coverage is Coverage.SOAP:
         allowed = _of_soap_calls(pieces, curve, allowed)
     highs = [high for high in (from_days.high, allowed.high) if high is not None]
     high = min(highs, default=None)

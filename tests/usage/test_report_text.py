@@ -31,8 +31,8 @@ def test_the_example_reads_like_the_article() -> None:
         "",
         "  Wednesday 15,000 + some calls from Tuesday 10,000 (of 20,000) = 25,000 (API requests, last 24 hours)",
         "",
-        "  info     window-shift: The rolling figure counts 24 hours and today's count starts at 00:00 UTC, so they differ "
-        "by what is left of yesterday in the window: 10,000 of the 25,000 calls. Nothing to do.",
+        "  info     window-shift: The rolling figure counts 24 hours and today's count starts at 00:00 UTC, so they "
+        "differ by what is left of yesterday in the window: 10,000 of the 25,000 calls. Nothing to do.",
     ]
 
 
