@@ -1,8 +1,10 @@
-"""Instants as DAG authors write them."""
+"""Instants and severities as DAG authors write them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+
+from airflow_provider_apiusage.usage.model import Severity
 
 
 def instant(field: str, value: str | datetime | None) -> datetime | None:
@@ -20,3 +22,18 @@ def instant(field: str, value: str | datetime | None) -> datetime | None:
         except ValueError:
             raise ValueError(f"{field}={value!r} is no ISO instant; write it like 2026-10-07T14:30:00+00:00.") from None
     return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def severity(field: str, value: str | Severity | None) -> Severity | None:
+    """Read a severity; blank is none.
+
+    :param field: its name, for the message.
+    :param value: ``info``, ``warning`` or ``error``.
+    :raises ValueError: if it is none of these; says which.
+    """
+    if not value:
+        return None
+    try:
+        return Severity(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"{field}={value!r} is no severity; write one of {', '.join(Severity)}.") from None
