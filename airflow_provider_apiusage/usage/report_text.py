@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, timedelta
 
+from airflow_provider_apiusage.usage.day_line import DayLine
+from airflow_provider_apiusage.usage.evidence_curve import UNKNOWN
 from airflow_provider_apiusage.usage.model import WINDOW, Coverage, Interval, Severity
 from airflow_provider_apiusage.usage.reconciliation import Reconciliation
 from airflow_provider_apiusage.usage.window import utc_day
@@ -23,7 +26,7 @@ def as_table(reconciliation: Reconciliation) -> str:
     """Return a reconciliation as plain text for a person.
 
     :param reconciliation: any; every unknown is put in words.
-    :return: lines without a trailing newline: window, days, verdict, sum and findings.
+    :return: lines without a trailing newline: window, days, verdict, sum, week and findings.
     """
     today = utc_day(reconciliation.at)
     yesterday = today - timedelta(days=1)
@@ -39,6 +42,7 @@ def as_table(reconciliation: Reconciliation) -> str:
         (f"{_weekday(yesterday)} {yesterday}", _calls(reconciliation.yesterday)),
         (f"{_weekday(yesterday)} in the window", _tail(reconciliation)),
         ("Not in the daily counts", _residual(reconciliation.residual)),
+        *_beside_the_logs(reconciliation.unlogged),
         ("Daily counts cover", _COVERAGE[reconciliation.coverage]),
         ("Verdict", _verdict(reconciliation)),
     ]
@@ -46,6 +50,7 @@ def as_table(reconciliation: Reconciliation) -> str:
     lines = [f"API usage of org {reconciliation.org_id}"]
     lines += [f"  {name:<{width}}  {text}" for name, text in rows]
     lines += ["", f"  {_sum(reconciliation, today, yesterday)}"]
+    lines += ["", *(f"  {line}" for line in _week(reconciliation.days))] if _tells(reconciliation.days) else []
     lines += [""] if reconciliation.findings else []
     lines += [f"  {_MARKS[f.severity]}  {f.code}: {f.message}" for f in reconciliation.findings]
     return "\n".join(lines)
@@ -99,3 +104,50 @@ def _sum(reconciliation: Reconciliation, today: date, yesterday: date) -> str:
         missing = reconciliation.rolling - reconciliation.today - tail
         line += f" + {missing:,} not in the daily counts" if missing else ""
     return f"{line} = {_calls(reconciliation.rolling)} (API requests, last 24 hours)"
+
+
+def _beside_the_logs(unlogged: Interval | None) -> list[tuple[str, str]]:
+    return [] if unlogged is None else [("Rolling beyond the event logs", _residual(unlogged))]
+
+
+def _tells(days: Sequence[DayLine]) -> bool:
+    """Return whether more than the two days of the sum above is known."""
+    return any(_known(line) for line in days[:-2]) or any(
+        line.by_logs != UNKNOWN or line.by_readings.high is not None for line in days
+    )
+
+
+def _known(line: DayLine) -> bool:
+    return line.report is not None or line.calls != UNKNOWN
+
+
+def _week(days: Sequence[DayLine]) -> list[str]:
+    """Return the days as a table: what each source tells, what all tell together, and what the daily source lacks."""
+    head = ("Day (UTC)", "daily source", "readings", "event logs", "together", "not in the daily source")
+    rows = [head]
+    for line in days:
+        rows.append(
+            (
+                f"{_weekday(line.day)[:3]} {line.day}",
+                _calls(line.report),
+                in_words(line.by_readings),
+                in_words(line.by_logs),
+                _together(line),
+                "unknown" if line.unreported is None else in_words(line.unreported),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _together(line: DayLine) -> str:
+    likely = line.estimate is not None and not line.calls.exact
+    text = in_words(line.calls) + (f", likely {line.estimate:,}" if likely else "")
+    return text if line.agree else f"{text} (pieces disagree)"
+
+
+def in_words(interval: Interval) -> str:
+    """Return bounds for a person: ``1,200``, ``1,200 to 3,400``, ``at least 1,200`` or ``unknown``."""
+    if interval == UNKNOWN:
+        return "unknown"
+    return _residual(interval)
