@@ -10,19 +10,24 @@ transaction that looked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 
-from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
+from airflow_provider_apiusage.quota.model import Decision, Grant, QuotaRequest, Refuse, Wait
 from airflow_provider_apiusage.quota.policy import Approve, Knowledge, OpensAt, Verdict, decide, must_expire
 from airflow_provider_apiusage.salesforce.errors import (
+    AllowanceExhaustedError,
     ApiUsageError,
     ConcurrencyLimitError,
     MalformedAnswerError,
     UnavailableError,
 )
-from airflow_provider_apiusage.store.quota_ledger import QuotaLedger, Turn
+from airflow_provider_apiusage.salesforce.limits import reading_of_refusal
+from airflow_provider_apiusage.store.errors import StoreError
+from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+from airflow_provider_apiusage.store.quota_turn import Turn
 from airflow_provider_apiusage.store.usage_store import UsageStore
 from airflow_provider_apiusage.usage.curve import Curve
 from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading
@@ -31,8 +36,11 @@ from airflow_provider_apiusage.usage.window import earliest_expiry, statements_o
 PASSING = (UnavailableError, ConcurrencyLimitError, MalformedAnswerError)
 """Failures to read that may be over next time: a gate that waits for hours waits through them."""
 
+READING_TAKES = timedelta(minutes=5)
+"""How long a process may take to read the org, repeats included, before another one is let at it."""
+
 SOON = timedelta(seconds=5)
-"""When to look again while another process is reading the org."""
+"""When to look again while another process has just begun to read the org; later, more rarely."""
 
 GHOST_AFTER = timedelta(minutes=10)
 """A request that has not asked again for this long beyond its time is taken for gone and leaves the queue."""
@@ -42,13 +50,26 @@ MOST_READINGS = 200
 
 
 @dataclass(frozen=True, slots=True)
+class _Claim:
+    """The right to read the org now.
+
+    :param until: when it ends by itself (our clock).
+    :param failed: whether the org could not be read.
+    """
+
+    until: datetime
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """The gate of one store, as one process sees it.
 
     :param ledger: requests and reservations.
     :param store: readings.
     :param read: reads the org's limits now; raises what the session raises. It spends one API call.
-    :param poll_interval: the shortest time between two readings of the org, for all gates together.
+    :param poll_interval: the shortest time between two readings of the org, for all gates together, unless a request
+        needs newer figures (``max_age``).
     :param clock: our clock, aware UTC.
     """
 
@@ -66,29 +87,36 @@ class Gate:
         :raises ApiUsageError: if the org had to be read and asking again cannot help.
         :raises StoreError: if the store could not be reached.
         """
-        decision = self._ask(request, may_read=True)
-        if decision is not None:
-            return decision
+        answer = self._ask(request)
+        if not isinstance(answer, _Claim):
+            return answer
         failure: ApiUsageError | None = None
         try:
             self.store.add_readings(self.read())
+        except AllowanceExhaustedError as exhausted:  # by an org that does not tell who it is
+            self.store.add_readings([self._reading_of(exhausted, request.org_id)])
         except PASSING as failed:
             failure = failed
-        decision = self._ask(request, may_read=False)
-        assert decision is not None
+        except BaseException:
+            self._give_back(request.org_id, answer)
+            raise
+        decision = self._ask(request, replace(answer, failed=failure is not None))
+        assert not isinstance(decision, _Claim)
         if failure is not None and not isinstance(decision, Grant):
             return replace(decision, reason=f"{decision.reason} The org could not be read just now: {failure}")
         return decision
 
-    def withdraw(self, org_id: str, holder: Holder) -> None:
-        """Take a waiting request out of the queue; a reservation stays until released or lapsed."""
-        with self.ledger.turn(org_id) as turn:
-            turn.withdraw(holder, self.clock())
+    def _ask(self, request: QuotaRequest, claim: _Claim | None = None) -> Decision | _Claim:
+        """Decide by what is known, or ask the caller to read the org first and then ask again with the claim.
 
-    def _ask(self, request: QuotaRequest, *, may_read: bool) -> Decision | None:
-        """Decide by what is known; ``None`` asks the caller to read the org first and then ask again."""
+        :param claim: the right to read, which has been made use of.
+        """
         now = self.clock()
         with self.ledger.turn(request.org_id) as turn:
+            if claim is not None:
+                # An org that could not be read is left alone for a while, by all gates, whatever their intervals.
+                pause = now + min(self.poll_interval, READING_TAKES) if claim.failed else None
+                turn.end_claim(claim.until, pause)
             turn.lapse(now)
             held = turn.join(request, now, waits_until=now + self.poll_interval + GHOST_AFTER)
             if held is not None:
@@ -96,13 +124,33 @@ class Gate:
             queue = turn.queue()
             readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
             verdict = self._verdict(turn, request, queue, readings, now)
-            if may_read and self._reading_could_help(turn, request, verdict, readings, now):
-                if turn.claim_poll(now, now + self.poll_interval):
-                    return None
-                # Another gate asked the org within the poll interval: wait for that, whatever the old figures say.
-                soon = now + min(SOON, self.poll_interval)
-                verdict = Wait(soon, f"{verdict.reason} Another gate is asking the org.", verdict.figures)
+            if claim is None and self._reading_could_help(turn, request, verdict, readings, now):
+                until = now + READING_TAKES
+                if turn.claim_poll(now, until):
+                    return _Claim(until)
+                # Wait for what the other gate reads, whatever the old figures say.
+                reason = f"{verdict.reason} Another gate is asking the org, or could not read it a moment ago."
+                verdict = Wait(self._look_again(turn.claimed_until() or now, now), reason, verdict.figures)
             return _enter(turn, request, verdict, now)
+
+    def _reading_of(self, exhausted: AllowanceExhaustedError, org_id: str) -> LimitReading:
+        now = self.clock()
+        return reading_of_refusal(
+            exhausted.limit_info,
+            org_id=org_id,
+            observed_at=exhausted.observed_at or now,
+            received_at=exhausted.received_at or now,
+        )
+
+    def _look_again(self, claimed_until: datetime, now: datetime) -> datetime:
+        """Return when to look for what another gate reads: soon at first, then in steps that double."""
+        claimed_for = READING_TAKES - (claimed_until - now)
+        return min(claimed_until, now + max(claimed_for, min(SOON, self.poll_interval)))
+
+    def _give_back(self, org_id: str, claim: _Claim) -> None:
+        """Let others read the org, after a failure that is about our connection; the claim ends by itself otherwise."""
+        with suppress(StoreError), self.ledger.turn(org_id) as turn:
+            turn.end_claim(claim.until, None)
 
     def _verdict(
         self,
@@ -119,6 +167,7 @@ class Gate:
             now=now,
             retry_at=now + self.poll_interval,
             opens_at=_expiry(turn, readings),
+            reported=cache(turn.reported),
         )
         mine = next(place for place, waiting in enumerate(queue) if waiting.holder == request.holder)
         return decide(queue[: mine + 1], knowledge)[mine][1]
@@ -133,12 +182,12 @@ class Gate:
     ) -> bool:
         """Whether a new reading could change the verdict.
 
-        Not if the org was read within ``poll_interval``; not while the window proves that too few calls can have left
-        it, and not while only other loads' reservations stand in the way; but never longer than ``max_age``, since a
-        limit may be raised.
+        Not if the org was read within ``poll_interval``, or ``max_age`` if that is shorter; not while the window proves
+        that too few calls can have left it, and not while only other loads' reservations stand in the way; but never
+        longer than ``max_age``, since a limit may be raised.
         """
         last_read_at = turn.last_read_at()
-        if last_read_at is not None and now - last_read_at < self.poll_interval:
+        if last_read_at is not None and now - last_read_at < min(self.poll_interval, request.max_age):
             return False
         known = [readings[name] for name in request.needs if name in readings]
         stale = len(known) < len(request.needs) or max(now - r.received_at for r in known) > request.max_age

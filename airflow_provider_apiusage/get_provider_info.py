@@ -24,7 +24,15 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("hooks.api_usage")],
-        "operators": [_modules("operators.snapshot", "operators.reconcile", "operators.event_log", "operators.quota")],
+        "operators": [
+            _modules(
+                "operators.snapshot",
+                "operators.reconcile",
+                "operators.event_log",
+                "operators.quota",
+                "operators.retention",
+            )
+        ],
         "sensors": [_modules("sensors.quota")],
         "triggers": [_modules("triggers.quota")],
         "config": {

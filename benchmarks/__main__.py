@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import event_log, import_time
+from benchmarks import event_log, forecast, import_time
 
 if __name__ == "__main__":
     import_time.main()
     print()
     event_log.main([])
+    print()
+    forecast.main()

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apiusage.gate import Gate
-from airflow_provider_apiusage.hooks.event_logs import EXHAUSTED, EventLogHook
+from airflow_provider_apiusage.hooks.event_logs import EXHAUSTED
+from airflow_provider_apiusage.hooks.forecasting import ForecastHook
 from airflow_provider_apiusage.salesforce.allowance import read_allowance
 from airflow_provider_apiusage.salesforce.daily_usage import REPORT_ID, DailyUsageSource
 from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError, ApiUsageError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_apiusage.usage.allowance import Allowance
 
 
-class ApiUsageHook(EventLogHook):
+class ApiUsageHook(ForecastHook):
     """Reads what one org has used and has left, over a connection of type ``salesforce``.
 
     ``conn`` is the same simple-salesforce client as the official hook's, so loads can run through it; every response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Stats
@@ -33,6 +33,17 @@ def asset_alias(event: str) -> AssetAlias:
     from airflow.sdk import AssetAlias
 
     return AssetAlias(f"apiusage_{event}")
+
+
+def outlets_with(outlets: Any, event: str) -> list[Any]:
+    """Return a task's own outlets and the alias of our events.
+
+    :param outlets: what the DAG says: nothing, one outlet, or several, as every operator of Airflow takes them.
+    :param event: as in :func:`asset_alias`.
+    """
+    if not outlets:
+        return [asset_alias(event)]
+    return [*(outlets if isinstance(outlets, Collection) else [outlets]), asset_alias(event)]
 
 
 def announce(context: Context, event: str, org_id: str, extra: Mapping[str, Any]) -> None:

@@ -12,12 +12,14 @@ from airflow_provider_apiusage.hooks.connection import MeteredSalesforceHook
 from airflow_provider_apiusage.salesforce.errors import ApiUsageError
 from airflow_provider_apiusage.usage.coverage_check import CONFIRMED, check_coverage
 from airflow_provider_apiusage.usage.event_log_plan import EventSource
+from airflow_provider_apiusage.usage.holdings import Holdings, holdings
 from airflow_provider_apiusage.usage.hourly import HOUR, EventUsage, hour_of
-from airflow_provider_apiusage.usage.model import Finding, Severity, Snapshot
+from airflow_provider_apiusage.usage.model import WINDOW, Finding, Severity, Snapshot
 
 if TYPE_CHECKING:
     from airflow_provider_apiusage.event_reading import EventRead, EventReader
     from airflow_provider_apiusage.store.event_log_store import EventLogStore
+    from airflow_provider_apiusage.usage.attribution import Dimension
     from airflow_provider_apiusage.usage.event_log import LogFile
 
 EXHAUSTED = "allowance-exhausted"
@@ -67,6 +69,17 @@ class EventLogHook(MeteredSalesforceHook):
         usage = self.event_store.usage(self.get_org_id(), start, end)
         missed = tuple(finding for finding in findings if finding not in usage.findings)
         return replace(usage, findings=(*usage.findings, *missed), api_calls=self.api_calls - calls_before)
+
+    def get_holdings(self, at: datetime, *, by: Dimension = "user", top: int = 10) -> Holdings:
+        """Tell who holds the calls of the 24 hours before an instant, and when they come back. Spends no call.
+
+        :param at: the org's instant (aware).
+        :param by: ``user``, ``app``, ``client``, ``family`` or ``resource``.
+        :param top: holders at most.
+        :raises StoreError: if the store cannot be used.
+        """
+        usage = self.event_store.usage(self.get_org_id(), hour_of(at - WINDOW), hour_of(at) + HOUR)
+        return holdings(usage.counts, at=at, by=by, top=top, completeness=usage.completeness)
 
     def read_events(self, events: EventSource | str = EventSource.AUTO, *, most: int = 200) -> EventRead:
         """Read what is new in the event logs of the last days into the store; a snapshot does this.

@@ -8,22 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
-from airflow_provider_apiusage.hooks.context import announce, asset_alias
-from airflow_provider_apiusage.usage.arguments import instant
+from airflow_provider_apiusage.hooks.context import announce, outlets_with
+from airflow_provider_apiusage.usage.arguments import instant, severity
+from airflow_provider_apiusage.usage.model import Severity
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_apiusage.usage.reconciliation import Reconciliation
+
+_TOP = 5
+"""Holders in the XCom; the reports show more."""
 
 
 class ApiUsageReconcileOperator(BaseOperator):
-    """Put the rolling count of the last 24 hours beside the counts of today and yesterday (UTC).
+    """Put the rolling count of the last 24 hours beside the counts of today and yesterday, and of the last seven days.
 
     The arithmetic is Salesforce's own: rolling = today so far + the part of yesterday that is still inside the window.
-    Works from what snapshots have kept and spends no API call; with ``fresh=True`` it takes a snapshot first (1 call,
-    2 with a report by id).
+    All evidence is used together: readings, daily counts and event logs. Works from what snapshots have kept and spends
+    no API call; with ``fresh=True`` it takes a snapshot first (1 call, 2 with a report by id).
 
     XCom: ``org_id, at, rolling, limit, today, yesterday, window_tail {low, high, estimate}, residual {low, high},
-    coverage, consistent, findings [{code, severity, message}], api_calls``; an unknown is ``None``.
+    coverage, window {low, high}, unlogged {low, high}, consistent, findings [{code, severity, message}], holders
+    [{key, name, calls {low, high}, share, half_back_at, all_back_at}], reports, api_calls``; an unknown is ``None``.
+    The days and the figures of the findings are in the store, and in the reports.
 
     It emits an asset event on ``salesforce-usage://<org id>/reconciliation`` through the asset alias
     ``apiusage_reconciliation``.
@@ -35,10 +43,22 @@ class ApiUsageReconcileOperator(BaseOperator):
     :param daily_report: for ``fresh``; as in ``ApiUsageSnapshotOperator`` (templated).
     :param report_options: for ``fresh``; as in ``ApiUsageSnapshotOperator`` (templated).
     :param tolerance: calls by which the sources may differ before that counts as inconsistent.
-    :param fail_on_inconsistent: fail the task if they contradict each other.
+    :param fail_on: fail the task, after everything is kept and written, if a finding is at least as severe: ``error``
+        (sources contradict each other), ``warning`` or ``info``; ``None`` for never (templated).
+    :param markdown_path: where to write a report as Markdown: a path, URL or ``ObjectStoragePath`` (templated).
+    :param html_path: where to write a report as one HTML file with charts, likewise (templated).
     """
 
-    template_fields: Sequence[str] = ("salesforce_conn_id", "store_conn_id", "at", "daily_report", "report_options")
+    template_fields: Sequence[str] = (
+        "salesforce_conn_id",
+        "store_conn_id",
+        "at",
+        "daily_report",
+        "report_options",
+        "fail_on",
+        "markdown_path",
+        "html_path",
+    )
     ui_color = "#d5eef7"
 
     def __init__(
@@ -51,10 +71,12 @@ class ApiUsageReconcileOperator(BaseOperator):
         daily_report: str | None = None,
         report_options: Mapping[str, Any] | None = None,
         tolerance: int = 0,
-        fail_on_inconsistent: bool = False,
+        fail_on: Severity | str | None = None,
+        markdown_path: str | ObjectStoragePath | None = None,
+        html_path: str | ObjectStoragePath | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs["outlets"] = [*kwargs.get("outlets", ()), asset_alias("reconciliation")]
+        kwargs["outlets"] = outlets_with(kwargs.get("outlets"), "reconciliation")
         super().__init__(**kwargs)
         self.salesforce_conn_id = salesforce_conn_id
         self.store_conn_id = store_conn_id
@@ -63,25 +85,28 @@ class ApiUsageReconcileOperator(BaseOperator):
         self.daily_report = daily_report
         self.report_options = report_options
         self.tolerance = tolerance
-        self.fail_on_inconsistent = fail_on_inconsistent
+        self.fail_on = fail_on
+        self.markdown_path = markdown_path
+        self.html_path = html_path
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Gather the evidence, reconcile, keep and show the result.
 
-        :raises ValueError: if ``at`` is no instant.
-        :raises AirflowException: if nothing was ever read of this org, or on ``fail_on_inconsistent``.
+        :raises ValueError: if ``at`` is no instant or ``fail_on`` no severity.
+        :raises AirflowException: if nothing was ever read of this org, or on ``fail_on``.
         """
         from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+        from airflow_provider_apiusage.hooks.reports import write_reports
         from airflow_provider_apiusage.usage.reconciliation import reconcile
         from airflow_provider_apiusage.usage.report_text import as_table
 
+        at, fail_on = instant("at", self.at), severity("fail_on", self.fail_on)
         with ApiUsageHook(self.salesforce_conn_id, self.store_conn_id) as hook:
             org_id = hook.get_org_id()
             if self.fresh:
                 hook.store.add(
                     hook.take_snapshot(daily_report=self.daily_report or None, **(self.report_options or {}))
                 )
-            at = instant("at", self.at)
             evidence = hook.store.evidence(org_id, at)
             if evidence is None:
                 raise AirflowException(
@@ -89,12 +114,29 @@ class ApiUsageReconcileOperator(BaseOperator):
                     f"{at or 'now'}: run an ApiUsageSnapshotOperator first, or set fresh=True."
                 )
             reconciliation = reconcile(evidence, tolerance=self.tolerance)
-            hook.store.add_reconciliation(reconciliation.as_dict(), reconciliation.at)
+            hook.store.add_reconciliation(reconciliation.as_record(), reconciliation.at)
             self.log.info("\n%s", as_table(reconciliation))
-            result = {**reconciliation.as_dict(), "api_calls": hook.api_calls}
+            held = hook.get_holdings(reconciliation.at) if evidence.hours else None
+            result = {
+                **reconciliation.as_dict(),
+                "holders": [holder.as_dict() for holder in held.holders[:_TOP]] if held else [],
+                "reports": write_reports(
+                    hook, evidence, reconciliation, markdown=self.markdown_path, html=self.html_path
+                ),
+                "api_calls": hook.api_calls,
+            }
             announce(context, "reconciliation", org_id, {k: result[k] for k in ("at", "rolling", "consistent")})
-            if self.fail_on_inconsistent and reconciliation.consistent is False:
-                raise AirflowException(
-                    f"The sources of org {org_id} contradict each other at {result['at']}; see the log."
-                )
+            self._fail_on(fail_on, reconciliation)
             return result
+
+    def _fail_on(self, fail_on: Severity | None, reconciliation: Reconciliation) -> None:
+        if fail_on is None:
+            return
+        order = list(Severity)
+        grave = [f for f in reconciliation.findings if order.index(f.severity) >= order.index(fail_on)]
+        if grave:
+            codes = ", ".join(dict.fromkeys(finding.code for finding in grave))
+            raise AirflowException(
+                f"The reconciliation of org {reconciliation.org_id} at {reconciliation.at} has findings of severity "
+                f"{fail_on.value!r} or above ({codes}); see the log."
+            )

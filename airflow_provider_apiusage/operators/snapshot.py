@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_apiusage.hooks.context import announce, asset_alias, gauge, holder_of
+from airflow_provider_apiusage.hooks.context import announce, gauge, holder_of, outlets_with
 from airflow_provider_apiusage.usage.event_log_plan import EventSource
 from airflow_provider_apiusage.usage.hourly import Completeness, EventUsage, hour_of
 from airflow_provider_apiusage.usage.model import API_REQUESTS, WINDOW, Snapshot
@@ -72,7 +72,7 @@ class ApiUsageSnapshotOperator(BaseOperator):
         most_files: int = 200,
         **kwargs: Any,
     ) -> None:
-        kwargs["outlets"] = [*kwargs.get("outlets", ()), asset_alias("snapshot")]
+        kwargs["outlets"] = outlets_with(kwargs.get("outlets"), "snapshot")
         super().__init__(**kwargs)
         self.salesforce_conn_id = salesforce_conn_id
         self.store_conn_id = store_conn_id

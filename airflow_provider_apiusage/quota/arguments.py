@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -15,10 +16,11 @@ def needs_from(calls: Any) -> dict[str, int]:
     """Read ``calls``: a whole number of ``DailyApiRequests``, or a mapping of limit names to whole numbers.
 
     :param calls: ``30000``, ``"30000"`` or ``"30,000"`` (a rendered template), a mapping, or a mapping as JSON text.
+        Text with a decimal point, or with commas that part no groups of three, is refused: notations differ.
     :returns: needs by limit name, each at least 1.
     :raises ValueError: if a need is no whole number of at least 1, or none is given.
     """
-    calls = _parsed(calls)
+    calls = _parsed(calls, _as_written)
     if not isinstance(calls, Mapping):
         return {API_REQUESTS: _whole("calls", calls, least=1)}
     if not calls:
@@ -26,23 +28,35 @@ def needs_from(calls: Any) -> dict[str, int]:
     return {str(name): _whole(f"calls[{name!r}]", need, least=1) for name, need in calls.items()}
 
 
-def reserve_from(reserve: Any) -> Reserve:
+def reserve_from(reserve: Any, *, needs: Mapping[str, int]) -> Reserve:
     """Read ``reserve``: what the gate never grants.
 
     :param reserve: a whole number (calls of ``DailyApiRequests``), a share such as ``0.1`` or ``"10%"`` (of every limit
         asked for), a mapping of limit names to whole numbers, or any of these as text; ``None`` for nothing.
-    :raises ValueError: if it is negative, no number, or a share of 1 or more.
+    :param needs: what is asked for; a reserve of another limit would keep nothing.
+    :raises ValueError: if it is negative, no number, a share of 1 or more, or names a limit that is not asked for.
     """
-    reserve = _parsed(reserve)
+    reserve = _parsed(reserve, _as_written)
     if reserve is None or reserve == "":
         return Reserve()
     if isinstance(reserve, Mapping):
-        return Reserve({str(name): _whole(f"reserve[{name!r}]", kept, least=0) for name, kept in reserve.items()})
+        calls = {str(name): _whole(f"reserve[{name!r}]", kept, least=0) for name, kept in reserve.items()}
+        return Reserve(_asked_for(calls, calls, needs))
     if isinstance(reserve, str) and reserve.endswith("%"):
         return Reserve(share=_share(reserve, reserve[:-1], 100))
-    if isinstance(reserve, float):
+    if isinstance(reserve, float) or (isinstance(reserve, str) and "." in reserve):
         return Reserve(share=_share(reserve, reserve, 1))
-    return Reserve({API_REQUESTS: _whole("reserve", reserve, least=0)})
+    kept = _whole("reserve", reserve, least=0)
+    return Reserve(_asked_for({API_REQUESTS: kept}, [API_REQUESTS] if kept else [], needs))
+
+
+def _asked_for(reserve: dict[str, int], names: Iterable[str], needs: Mapping[str, int]) -> dict[str, int]:
+    for name in names:
+        if name not in needs:
+            raise ValueError(
+                f"reserve names {name!r}, but the load asks for {', '.join(needs)} only, so it would keep nothing."
+            )
+    return reserve
 
 
 def duration_from(field: str, value: Any) -> timedelta:
@@ -70,22 +84,26 @@ def on_unknown_from(value: Any) -> OnUnknown:
         raise ValueError(f"on_unknown={value!r} must be one of 'wait', 'fail' and 'allow'.") from None
 
 
-def _parsed(value: Any) -> Any:
+def _parsed(value: Any, parse_float: Callable[[str], Any] = float) -> Any:
     """Undo what a template made of a number or mapping; other text stays as it is."""
     if not isinstance(value, str):
         return value
     text = value.strip()
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=parse_float)
     except ValueError:
         return text
 
 
+def _as_written(number: str) -> Any:
+    """Keep a number with a decimal point as text: ``30.000`` is thirty to some and thirty thousand to others."""
+    return number if "." in number else float(number)
+
+
 def _whole(field: str, value: Any, *, least: int) -> int:
     number = value
-    if isinstance(value, str):
-        digits = value.replace(",", "").replace("_", "").replace(" ", "")
-        number = int(digits) if digits.isdigit() else value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+|[0-9]{1,3}(?:([,_ ])[0-9]{3})(?:\1[0-9]{3})*", value.strip()):
+        number = int(re.sub("[,_ ]", "", value))
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int):

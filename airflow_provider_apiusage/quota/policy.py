@@ -7,9 +7,10 @@ verdict with its arithmetic goes out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 
 from airflow_provider_apiusage.quota.model import LimitFigures, OnUnknown, QuotaRequest, Refuse, Wait
 from airflow_provider_apiusage.usage.model import LimitReading, ReadingSource
@@ -30,6 +31,18 @@ Verdict = Approve | Wait | Refuse
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """Which limits the org told when ``/limits`` was last read.
+
+    :param at: when the answer arrived (our clock).
+    :param names: of all limits in it.
+    """
+
+    at: datetime
+    names: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Knowledge:
     """What one turn knows.
 
@@ -38,6 +51,7 @@ class Knowledge:
     :param now: our clock; the age of a reading is told by it.
     :param retry_at: when a request that waits should ask again (our clock).
     :param opens_at: see :data:`OpensAt`.
+    :param reported: asked where a limit is unknown; ``None`` if ``/limits`` was never read.
     """
 
     readings: Mapping[str, LimitReading]
@@ -45,13 +59,15 @@ class Knowledge:
     now: datetime
     retry_at: datetime
     opens_at: OpensAt = lambda _name, _calls: None
+    reported: Callable[[], Reported | None] = lambda: None
 
 
 def decide(queue: Sequence[QuotaRequest], knowledge: Knowledge) -> list[tuple[QuotaRequest, Verdict]]:
     """Give every waiting request its verdict, as if they were granted in this order.
 
-    A request that waits holds its place: whoever comes later and wants one of the same limits waits behind it, even if
-    there is room for the smaller need. Nobody starves, and nobody overtakes.
+    A request that waits for room holds its place: whoever comes later and wants one of the same limits waits behind it,
+    even if there is room for the smaller need. Nobody starves, and nobody overtakes. One that waits because a limit is
+    unknown holds its place on that limit alone: it may stay unknown for ever.
 
     :param queue: waiting requests, first come first.
     :param knowledge: see :class:`Knowledge`.
@@ -59,40 +75,52 @@ def decide(queue: Sequence[QuotaRequest], knowledge: Knowledge) -> list[tuple[Qu
     """
     granted: dict[str, int] = defaultdict(int)
     ahead: dict[str, QuotaRequest] = {}
+    doubtful: set[str] = set()
     verdicts: list[tuple[QuotaRequest, Verdict]] = []
     for request in queue:
-        verdict = _verdict(request, knowledge, granted)
-        blocker = next((ahead[name] for name in request.needs if name in ahead), None)
-        if blocker is not None and not isinstance(verdict, Refuse):
-            verdict = Wait(knowledge.retry_at, _behind(blocker), verdict.figures, getattr(verdict, "opens_at", None))
+        verdict, unknown = _verdict(request, knowledge, granted)
+        in_doubt = bool(unknown)
+        holds = unknown or list(request.needs)
+        blocked = [name for name in request.needs if name in ahead]
+        if blocked and not isinstance(verdict, Refuse):
+            if isinstance(verdict, Approve) and doubtful.issuperset(blocked):
+                in_doubt, holds = True, blocked
+            reason = _behind(ahead[blocked[0]])
+            verdict = Wait(knowledge.retry_at, reason, verdict.figures, getattr(verdict, "opens_at", None))
         if isinstance(verdict, Approve):
             for name, need in request.needs.items():
                 granted[name] += need
         elif isinstance(verdict, Wait):
-            for name in request.needs:
+            doubtful = doubtful | (set(holds) - set(ahead)) if in_doubt else doubtful - set(holds)
+            for name in holds:
                 ahead.setdefault(name, request)
         verdicts.append((request, verdict))
     return verdicts
 
 
-def _verdict(request: QuotaRequest, knowledge: Knowledge, granted: Mapping[str, int]) -> Verdict:
+def _verdict(request: QuotaRequest, knowledge: Knowledge, granted: Mapping[str, int]) -> tuple[Verdict, Sequence[str]]:
+    """Return the verdict of a request that nobody stands before, and the limits of which too little is known."""
     figures = tuple(
         _figures(request, name, need, knowledge.readings.get(name), knowledge.outstanding.get(name, 0) + granted[name])
         for name, need in request.needs.items()
     )
     impossible = [text for each in figures if (text := _never_fits(each)) is not None]
     if impossible:
-        return Refuse(" ".join(impossible), figures)
-    unknown = [text for each in figures if (text := _unknown(request, each, knowledge)) is not None]
+        return Refuse(" ".join(impossible), figures), ()
+    unknown = {each.name: text for each in figures if (text := _unknown(request, each, knowledge)) is not None}
     if unknown:
-        return _by_on_unknown(request, unknown, figures, knowledge)
+        missing = {name: text for name in unknown if (text := _missing(request, name, knowledge)) is not None}
+        if missing and request.on_unknown is not OnUnknown.ALLOW:
+            return Refuse(" ".join(missing.values()), figures), ()
+        return _by_on_unknown(request, [*{**unknown, **missing}.values()], figures, knowledge), [*unknown]
     short = [each for each in figures if _deficit(each) > 0]
     if not short:
-        return Approve(" ".join(_fits(each) for each in figures), figures)
+        return Approve(" ".join(_fits(each) for each in figures), figures), ()
     # A reservation may be given back at any moment; only what exceeds the reservations has to leave the window first.
     opens = [knowledge.opens_at(each.name, calls) for each in short if (calls := must_expire(each)) > 0]
     known = [instant for instant in opens if instant is not None]
-    return Wait(knowledge.retry_at, " ".join(_short(each) for each in short), figures, max(known, default=None))
+    reason = " ".join(_short(each) for each in short)
+    return Wait(knowledge.retry_at, reason, figures, max(known, default=None)), ()
 
 
 def _figures(
@@ -165,6 +193,16 @@ def _unknown(request: QuotaRequest, figures: LimitFigures, knowledge: Knowledge)
     if figures.headroom is None:
         return f"{name}: the org did not say what the limit is, so a share of it cannot be kept; give calls instead."
     return None
+
+
+def _missing(request: QuotaRequest, name: str, knowledge: Knowledge) -> str | None:
+    """Say that the org was read within ``max_age`` and told of no such limit, and which names come near."""
+    reported = knowledge.reported()
+    if reported is None or name in reported.names or knowledge.now - reported.at > request.max_age:
+        return None
+    near = get_close_matches(name, reported.names, n=3)
+    rest = f"the nearest that it reports: {', '.join(near)}." if near else "none that it reports is called nearly so."
+    return f"{name}: the org reports no limit of this name to the connection's user; {rest}"
 
 
 def _by_on_unknown(

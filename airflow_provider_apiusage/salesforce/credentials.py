@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_provider_apiusage.salesforce.errors import ConfigurationError, Where
 
@@ -71,6 +71,7 @@ class Credentials:
             self.private_key,
             self.access_token,
             self.refresh_token,
+            *(part for url in (self.proxies or {}).values() for part in _passwords_of(url)),
         )
         return tuple(value for value in values if value)
 
@@ -95,13 +96,20 @@ def credentials_from(
     :param extras: the connection's extras; each is also found as ``extra__salesforce__<name>``.
     :param where: names the connection in errors.
     :param session_id: an access token given in code; it wins over everything.
-    :raises ConfigurationError: if no flow is complete (says what is missing), or a field cannot be understood.
+    :raises ConfigurationError: if no flow is complete (says what is missing), a field cannot be understood, or a
+        ``session_id`` is given without an org to use it at.
     """
 
     def extra(name: str) -> str | None:
         return _present(extras.get(name)) or _present(extras.get(f"extra__salesforce__{name}"))
 
     instance_url, bare_instance_url = _instance(extra("instance_url"), extra("instance"), where)
+    if _present(session_id) and instance_url is None:
+        raise ConfigurationError(
+            "A session_id is given, but the connection has no 'instance_url' to use it at.",
+            where,
+            "Add extra 'instance_url' (https://<My Domain>.my.salesforce.com), or leave session_id out.",
+        )
     fields: dict[str, Any] = {
         "version": _version(extra("version"), where),
         "domain": _domain(extra("domain"), where),
@@ -225,6 +233,37 @@ def _proxies(value: Any, where: Where) -> Mapping[str, str] | None:
                 'Write it like {"https": "http://proxy.example:3128"}.',
             ) from None
     if isinstance(value, Mapping):
-        return {str(scheme): str(url) for scheme, url in value.items() if _present(url)} or None
-    text = _present(value)
-    return {"http": text, "https": text} if text else None
+        proxies = {str(scheme): str(url) for scheme, url in value.items() if _present(url)}
+    else:
+        text = _present(value)
+        proxies = {"http": text, "https": text} if text else {}
+    for scheme, url in proxies.items():
+        if not _is_proxy(url):
+            # The URL may hold a password, and where it ends cannot be told: nothing of it is shown.
+            raise ConfigurationError(
+                f"Extra 'proxies' has for {scheme!r} what is no URL of a proxy.",
+                where,
+                "Write it like http://user:password@proxy.example:3128, with %2F for / and %40 for @ in a password.",
+            )
+    return proxies or None
+
+
+def _proxy_parts(url: str) -> SplitResult:
+    return urlsplit(url if "://" in url else f"http://{url}")
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = _proxy_parts(url)
+        port = parts.port
+    except ValueError:
+        return False
+    usual = parts.scheme in ("http", "https") or re.fullmatch("socks(4a?|5h?)", parts.scheme)
+    beyond_the_host = parts.path.strip("/") or parts.query or parts.fragment
+    return bool(usual and parts.hostname and not beyond_the_host and port != 0)
+
+
+def _passwords_of(url: str) -> tuple[str, ...]:
+    """Return the password in a proxy's URL, as written and as meant."""
+    password = _proxy_parts(url).password
+    return (password, unquote(password)) if password else ()

@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_apiusage.salesforce.credentials import Credentials, Flow
 from airflow_provider_apiusage.salesforce.errors import (
+    ApiUsageError,
     AuthenticationError,
     ConfigurationError,
     UnavailableError,
     Where,
 )
+from airflow_provider_apiusage.salesforce.login_answer import LONGEST_SAID, trouble_with
 
 if TYPE_CHECKING:
-    from requests import Session
+    from requests import Response, Session
 
 Answer = tuple[str | None, str | None]
 """(token, host or URL of the org)"""
@@ -69,29 +71,71 @@ def log_in(
     :param renew: ask for a new token even if the connection holds one.
     :param clock: the current time; a JWT says when it expires.
     :raises AuthenticationError: if the org refuses, or a token has expired and cannot be renewed.
-    :raises UnavailableError: if the login host cannot be reached.
+    :raises ConfigurationError: if the private key or a proxy is of no use.
+    :raises UnavailableError: if the login host cannot be reached, is down, or answers something that is no login.
     """
     import requests
     from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 
     try:
         token, host = _FLOWS[credentials.flow](_Attempt(credentials, session, where, renew, clock))
+    except ApiUsageError:
+        raise
     except SalesforceAuthenticationFailed as refused:
         message = getattr(refused, "auth_message", None) or getattr(refused, "message", "")
-        said = _without(f"{refused.code}: {message}", credentials.secrets)
+        said = _told(f"{refused.code}: {message}", credentials)
         raise AuthenticationError(f"The login by {credentials.flow} was refused: {said}.", where) from None
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as unfit:
+        # Of the org or of a proxy. An unreadable URL is not shown: it may hold a password.
+        unreadable = isinstance(unfit, requests.exceptions.InvalidURL)
+        said = type(unfit).__name__ if unreadable else _told(str(unfit), credentials)
+        raise ConfigurationError(f"No login can be sent: {said}.", where) from None
     except requests.RequestException as broken:
-        said = _without(f"{type(broken).__name__}: {broken}", credentials.secrets)
+        said = _told(f"{type(broken).__name__}: {broken}", credentials)
         raise UnavailableError(f"No answer to the login by {credentials.flow}: {said}.", where) from None
+    except OSError as unfit:  # of TLS: requests itself says nothing of a bundle that is missing
+        raise ConfigurationError(f"No login can be sent: {_told(str(unfit), credentials)}.", where) from None
+    except Exception as unforeseen:  # its text may hold anything, so it is not shown
+        raise UnavailableError(
+            f"The answer to the login by {credentials.flow} could not be read: {type(unforeseen).__name__}.", where
+        ) from None
     if not token or not host:
         raise AuthenticationError(f"The login by {credentials.flow} gave no token.", where)
     return Login(token, f"https://{host.removeprefix('https://').rstrip('/')}")
 
 
-def _without(text: str, secrets: tuple[str, ...]) -> str:
-    for secret in secrets:
+def _told(text: str, credentials: Credentials) -> str:
+    """Return what may be told of a text: no secret of the connection, and not all of a page."""
+    for secret in credentials.secrets:
         text = text.replace(secret, "***")
-    return text
+    return " ".join(text[:LONGEST_SAID].split()).rstrip(".")
+
+
+class _Door:
+    """The session as simple-salesforce sees it: only what it can read as a token or as a refusal gets through.
+
+    It takes every other answer for a refusal, and trips over some.
+    """
+
+    def __init__(self, attempt: _Attempt) -> None:
+        self._attempt = attempt
+
+    def post(self, url: str, data: Any = None, **options: Any) -> Response:
+        """Post as the session does.
+
+        :raises UnavailableError: if the answer is neither a token nor a refusal.
+        """
+        response = self._attempt.session.post(url, data, **options)
+        trouble = trouble_with(response)
+        if trouble is not None:
+            raise UnavailableError(
+                f"The login by {self._attempt.credentials.flow} got no answer that is one: "
+                f"{_told(trouble, self._attempt.credentials)}.",
+                self._attempt.where,
+                "Let the task retry; if it lasts, look at the status page of the org's instance, and check that the "
+                "connection names the org's login host and that no proxy answers in its place.",
+            )
+        return response
 
 
 def _with_access_token(attempt: _Attempt) -> Answer:
@@ -134,7 +178,8 @@ def _with_simple_salesforce(attempt: _Attempt) -> Answer:
     if "organization_id" in arguments:
         arguments["organizationId"] = arguments.pop("organization_id")
     version = min(credentials.version, LAST_SOAP_LOGIN_VERSION, key=float)
-    return SalesforceLogin(session=attempt.session, domain=credentials.domain, sf_version=version, **arguments)
+    session = cast(Any, _Door(attempt))
+    return SalesforceLogin(session=session, domain=credentials.domain, sf_version=version, **arguments)
 
 
 def _with_jwt(attempt: _Attempt) -> Answer:
@@ -145,9 +190,12 @@ def _with_jwt(attempt: _Attempt) -> Answer:
 
     try:
         key = credentials.private_key or Path(credentials.private_key_file_path or "").read_text()
-    except OSError as unreadable:
+    except (OSError, ValueError) as unreadable:
+        why = getattr(unreadable, "strerror", None) or "it is no text, or the path is none"
         raise ConfigurationError(
-            f"The file in 'private_key_file_path' cannot be read: {unreadable.strerror}.", attempt.where
+            f"The file in 'private_key_file_path' cannot be read: {why}.",
+            attempt.where,
+            "Name a file that holds the whole key in PEM form, and that Airflow's user may read.",
         ) from None
     audience = f"https://{credentials.domain}.salesforce.com" if credentials.domain else None
     if audience is None:
@@ -196,7 +244,7 @@ def _token_login(
         credentials.consumer_key or "",
         dict(headers) if headers else None,
         None,
-        attempt.session,
+        cast(Any, _Door(attempt)),
     )
 
 

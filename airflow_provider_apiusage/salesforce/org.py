@@ -10,6 +10,9 @@ import requests
 from requests import Response
 
 from airflow_provider_apiusage.salesforce.errors import (
+    AllowanceExhaustedError,
+    ApiUsageError,
+    ConfigurationError,
     MalformedAnswerError,
     UnavailableError,
     Where,
@@ -61,17 +64,33 @@ class OrgClient:
         return self.session.now() + self.skew
 
     def org_id(self) -> str:
-        """Return the org's 15-character id: free if the token tells it, otherwise one query.
+        """Return the org's 15-character id: free if the token or the login tells it, otherwise one query.
 
         :raises ApiUsageError: if the query fails.
         """
+        self._org_id = self._org_id or self.session.org_id
         if self._org_id is None:
-            answer = self.get("query", "asking for the org's id", params={"q": "SELECT Id FROM Organization"})
+            try:
+                answer = self.get("query", "asking for the org's id", params={"q": "SELECT Id FROM Organization"})
+            except AllowanceExhaustedError:
+                self._org_id = self._org_id_of_user()
+                if self._org_id is None:
+                    raise
+                return self._org_id
             try:
                 self._org_id = str(answer.body["records"][0]["Id"])[:15]
             except (KeyError, IndexError, TypeError):
                 raise MalformedAnswerError("The query for the org's id gave no record.", self.where) from None
         return self._org_id
+
+    def _org_id_of_user(self) -> str | None:
+        """Ask whose the token is, which is no call of the API; ``None`` if the org does not say, as it need not."""
+        try:
+            told = self.get("/services/oauth2/userinfo", "asking whose the token is").body
+        except ApiUsageError:
+            return None
+        org_id = told.get("organization_id") if isinstance(told, dict) else None
+        return org_id[:15] if isinstance(org_id, str) and org_id.startswith("00D") else None
 
     def limits(self) -> tuple[tuple[LimitReading, ...], tuple[Finding, ...], Answer]:
         """Read ``/limits``: exactly one API call (REST API guide, Limits resource).
@@ -156,10 +175,16 @@ class OrgClient:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         try:
             response = self.session.request(method, self._url(path), headers=headers, **options)
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as unfit:
+            # Of the org or of a proxy. An unreadable URL is not shown: it may hold a password.
+            said = type(unfit).__name__ if isinstance(unfit, requests.exceptions.InvalidURL) else _reason(unfit)
+            raise ConfigurationError(f"No request can be sent while {doing}: {said}.", self.where) from None
         except requests.RequestException as broken:
             raise UnavailableError(
                 f"No usable answer while {doing}: {type(broken).__name__}: {_reason(broken)}.", self.where
             ) from None
+        except OSError as unfit:  # of TLS: a bundle that is missing
+            raise ConfigurationError(f"No request can be sent while {doing}: {unfit}.", self.where) from None
         observed_at, received_at = self._clocks(response)
         if response.status_code not in (200, 201, 202):
             error = error_from(response.status_code, response.text, self.where, doing=doing)

@@ -8,6 +8,7 @@ new login when the token has expired, no redirect that carries the token to anot
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from requests import PreparedRequest, Response
 
 from airflow_provider_apiusage.salesforce.errors import ConfigurationError, Where, complaint_of
 from airflow_provider_apiusage.salesforce.login import utc_now
+from airflow_provider_apiusage.salesforce.login_answer import is_refusal, org_id_of_login
 from airflow_provider_apiusage.salesforce.metering import Exchange, Meter, MeteredAdapter, is_login, token_in
 
 CLIENT_NAME = "airflow-provider-apiusage"
@@ -29,6 +31,7 @@ CLIENT_NAME = "airflow-provider-apiusage"
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS"})
 TRANSIENT = frozenset({420, 500, 502, 503, 504})
 BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_REPORT = re.compile(r"/services/data/v\d+\.\d/analytics/reports/00O\w+/?")
 LONGEST_WAIT = 60.0
 """Seconds; an org that asks for a longer pause is reported as unavailable instead of blocking a worker."""
 
@@ -38,12 +41,15 @@ class MeteredSession(requests.Session):
 
     :param where: names connection and org in errors.
     :param timeout: connect and read time-outs in seconds, where a caller gives none (simple-salesforce never does).
-    :param retries: how many times an idempotent request is repeated after 5xx, 420 or a broken connection.
+    :param retries: how many times an idempotent request is repeated after 5xx, 420 or a broken connection. Running a
+        report is none.
     :param client_name: goes into ``Sforce-Call-Options``.
     :param listener: called with every exchange.
     :param on_close: called by :meth:`close`.
     :param clock: our clock.
     :param sleep: how to pause between retries, in seconds.
+
+    ``org_id`` is the org's 15-character id as the last login through this session told it, or ``None``.
     """
 
     def __init__(
@@ -70,7 +76,10 @@ class MeteredSession(requests.Session):
         self._renew: Callable[[], str] | None = None
         self._token: str | None = None
         self._stale_tokens: set[str] = set()
+        self.org_id: str | None = None
         self.headers["Sforce-Call-Options"] = f"client={client_name}"
+        # Otherwise requests looks for a user of the host in ~/.netrc, and puts that in the place of our token.
+        self.auth = lambda request: request
         self.mount("https://", MeteredAdapter(self._meter))
         self.mount("http://", MeteredAdapter(self._meter))
 
@@ -117,13 +126,18 @@ class MeteredSession(requests.Session):
             kwargs["timeout"] = self._timeout
         self._put_current_token(request)
         response = self._send_with_retries(request, kwargs)
+        if is_login(request):
+            self.org_id = org_id_of_login(response) or self.org_id
         if response.status_code == 401 and self._token_was_refused(request, response):
+            if not _rewound(request):
+                return response  # the caller can make the body anew; ours would be empty
             response.close()
-            if request.body is not None and hasattr(request.body, "seek"):
-                requests.utils.rewind_body(request)
             self._put_current_token(request)
             response = self._send_with_retries(request, kwargs)
         return response
+
+    def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
+        """Leave the token as it is: redirects stay within the host, and ~/.netrc has no say."""
 
     def get_redirect_target(self, resp: Response) -> str | None:
         """Follow redirects within the org's host only: headers such as ``X-SFDC-Session`` would go along."""
@@ -139,7 +153,8 @@ class MeteredSession(requests.Session):
         return target
 
     def _send_with_retries(self, request: PreparedRequest, kwargs: dict[str, Any]) -> Response:
-        may_repeat = (request.method or "").upper() in IDEMPOTENT or is_login(request)
+        method = (request.method or "").upper()
+        may_repeat = (method in IDEMPOTENT and not _runs_a_report(request)) or is_login(request)
         for attempt in range(self._retries + 1):
             last = attempt == self._retries or not may_repeat
             try:
@@ -151,6 +166,8 @@ class MeteredSession(requests.Session):
                 continue
             if last or response.status_code not in TRANSIENT:
                 return response
+            if is_login(request) and is_refusal(response):
+                return response  # SOAP refuses with status 500; going on with a wrong password locks the user out
             pause = retry_after(response, self._clock())
             if pause is not None and pause > LONGEST_WAIT:
                 return response
@@ -179,6 +196,22 @@ class MeteredSession(requests.Session):
             request.headers["Authorization"] = f"Bearer {self._token}"
         if "X-SFDC-Session" in request.headers:
             request.headers["X-SFDC-Session"] = self._token
+
+
+def _rewound(request: PreparedRequest) -> bool:
+    """Make a request's body ready to be sent again; tell whether that can be done."""
+    if request.body is None or isinstance(request.body, str | bytes):
+        return True
+    try:
+        requests.utils.rewind_body(request)
+    except requests.exceptions.UnrewindableBodyError:
+        return False
+    return True
+
+
+def _runs_a_report(request: PreparedRequest) -> bool:
+    """Tell whether a request runs a report at once: a GET, but one that may take the org two minutes each time."""
+    return _REPORT.fullmatch(urlsplit(request.url or "").path) is not None
 
 
 def _back_off(attempt: int) -> float:

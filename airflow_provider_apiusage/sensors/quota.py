@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,7 +20,7 @@ from airflow.sdk import timezone
 
 from airflow_provider_apiusage.hooks.context import holder_of
 from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, on_unknown_from, reserve_from
-from airflow_provider_apiusage.quota.model import Decision, Grant, QuotaRequest, Refuse, Wait
+from airflow_provider_apiusage.quota.model import Decision, Grant, OnUnknown, QuotaRequest, Refuse, Wait
 from airflow_provider_apiusage.quota.wire import request_to_json, reservation_to_json
 
 if TYPE_CHECKING:
@@ -41,17 +42,18 @@ class ApiQuotaSensor(BaseSensorOperator):
     is refused at once. Release the reservation when the load is done (``ApiQuotaReleaseOperator``); otherwise it lapses
     after ``lease``.
 
-    Spends 1 API call per ``poke_interval`` and org, shared by all waiting gates, and none while a reading at hand tells
-    that it cannot open.
+    Spends 1 API call per ``poke_interval`` (or ``max_age``, if that is shorter) and org, shared by all waiting gates,
+    and none while a reading at hand tells that it cannot open.
 
     XCom: ``{"reservation_id", "org_id", "needs", "granted_at", "held_until", "holder"}``.
 
     :param calls: what the load needs: a whole number of ``DailyApiRequests``, or a mapping of limit names to needs,
         all or nothing (templated).
     :param reserve: what stays free beside it: whole calls of ``DailyApiRequests``, a share (``0.1``, ``"10%"``) of
-        every limit asked for, or a mapping of limit names to whole numbers (templated).
+        every limit asked for, or a mapping of names that ``calls`` has to whole numbers (templated).
     :param lease: how long a reservation holds unless it is released; ``timedelta`` or seconds.
-    :param on_unknown: while nobody knows what is left: ``"wait"``, ``"fail"``, or ``"allow"``.
+    :param on_unknown: while nobody knows what is left: ``"wait"``, ``"fail"``, or ``"allow"``. A limit that the org
+        does not report is refused unless it is ``"allow"``.
     :param max_age: how old a reading may be to grant on it; ``timedelta`` or seconds.
     :param salesforce_conn_id: connection of type ``salesforce`` (templated).
     :param store_conn_id: where readings and reservations are kept (templated).
@@ -95,31 +97,33 @@ class ApiQuotaSensor(BaseSensorOperator):
 
         :raises AirflowFailException: if the need can never fit (skipped instead with ``soft_fail``).
         :raises ValueError: if an argument makes no sense.
-        :raises ApiUsageError: if the org cannot be read for another reason than an exhausted allowance.
+        :raises ApiUsageError: if the org cannot be read for a reason that waiting does not mend, or cannot be reached
+            and ``on_unknown`` is ``"fail"``.
         """
         if not self.deferrable:
             try:
                 return super().execute(context)
             except (AirflowSensorTimeout, AirflowFailException, AirflowSkipException):
-                self._leave_queue(context)
+                self._leave(context, release=True)
                 raise
-        decision = self._ask(context)
+        request, decision = self._ask(self._request(context))
         if isinstance(decision, Grant):
             return reservation_to_json(decision.reservation)
-        self._defer(context)
+        self._defer(context, request)
         return None
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Take one turn at the gate."""
-        decision = self._ask(context)
+        _, decision = self._ask(self._request(context))
         if isinstance(decision, Grant):
             return PokeReturnValue(is_done=True, xcom_value=reservation_to_json(decision.reservation))
         return PokeReturnValue(is_done=False)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Back from the triggerer: take the grant again (which starts its lease anew), or hear why there is none.
+        """Back from the triggerer: take up the grant (which starts its lease anew), or hear why there is none.
 
-        The grant may have lapsed while the task waited for a worker; then it queues again.
+        The grant may have lapsed while the task waited for a worker; then it queues again. The org is not asked for any
+        of this: a login that fails now must not leave a reservation that nobody releases.
         """
         if event and event["status"] == "error":
             raise GateError(event["message"])
@@ -127,23 +131,72 @@ class ApiQuotaSensor(BaseSensorOperator):
             self._refuse(event["reason"])
         if event:
             self.log.info("The triggerer was granted what was asked for: %s", event["reason"])
+            held = self._take_up(event["reservation"])
+            if held is not None:
+                return held
         return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Leave the queue when the wait ends without a grant, so that nobody stands behind a ghost."""
+        """Leave the queue when the wait ends without a grant, so that nobody stands behind a ghost.
+
+        Where the end is final, what was granted at the last moment is given back: nobody else will.
+        """
         try:
             return super().resume_execution(next_method, next_kwargs, context)
+        except (AirflowSensorTimeout, AirflowFailException, AirflowSkipException):
+            self._leave(context, release=True)
+            raise
         except Exception:
-            self._leave_queue(context)
+            self._leave(context, release=False)
             raise
 
-    def _ask(self, context: Context) -> Decision:
-        request = self._request(context, self.hook.get_org_id())
-        decision = self.hook.gate(timedelta(seconds=self.poke_interval)).turn(request)
+    def _ask(self, request: QuotaRequest) -> tuple[QuotaRequest, Decision | None]:
+        """Take one turn at the gate.
+
+        :returns: the request with the org's id as far as it could be learnt, and the decision; ``None`` if org or
+            store could not be reached: that is waited through, now as later.
+        """
+        from airflow_provider_apiusage.gate import PASSING
+        from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError
+        from airflow_provider_apiusage.store.errors import StoreUnavailableError
+
+        try:
+            request = replace(request, org_id=self.hook.get_org_id())
+            decision = self.hook.gate(timedelta(seconds=self.poke_interval)).turn(request)
+        except (
+            *PASSING,
+            AllowanceExhaustedError,
+        ) as away:  # before the gate could be asked: the login, or the org's id
+            if request.on_unknown is OnUnknown.FAIL:
+                raise
+            self.log.warning("Waiting: %s", away)
+            return request, None
+        except StoreUnavailableError as away:
+            self.log.warning("Waiting: %s", away)
+            return request, None
         tell(decision, self.log)
         if isinstance(decision, Refuse):
             self._refuse(decision.reason)
-        return decision
+        return request, decision
+
+    def _take_up(self, granted: dict[str, Any]) -> dict[str, Any] | None:
+        """Renew a reservation by the store alone; ``None`` if it has lapsed."""
+        from airflow_provider_apiusage.hooks.store import open_ledger
+        from airflow_provider_apiusage.store.errors import StoreUnavailableError
+
+        now = timezone.utcnow()
+        try:
+            held = open_ledger(self.store_conn_id).renew(
+                granted["reservation_id"], duration_from("lease", self.lease), now
+            )
+        except StoreUnavailableError as away:
+            if datetime.fromisoformat(granted["held_until"]) <= now:
+                raise
+            self.log.warning(
+                "The reservation holds until %s: its lease could not be renewed. %s", granted["held_until"], away
+            )
+            return granted
+        return None if held is None else reservation_to_json(held)
 
     def _refuse(self, reason: str) -> NoReturn:
         """A refusal is a verdict about quota, so ``soft_fail`` skips; asking again cannot help, so nothing retries."""
@@ -151,14 +204,14 @@ class ApiQuotaSensor(BaseSensorOperator):
             raise AirflowSkipException(reason)
         raise AirflowFailException(reason)
 
-    def _defer(self, context: Context) -> None:
+    def _defer(self, context: Context, request: QuotaRequest) -> None:
         from airflow_provider_apiusage.triggers.quota import ApiQuotaTrigger
 
         self.defer(
             trigger=ApiQuotaTrigger(
                 salesforce_conn_id=self.salesforce_conn_id,
                 store_conn_id=self.store_conn_id,
-                request=request_to_json(self._request(context, self.hook.get_org_id())),
+                request=request_to_json(request),
                 poll_interval=self.poke_interval,
             ),
             method_name="execute_complete",
@@ -170,22 +223,25 @@ class ApiQuotaSensor(BaseSensorOperator):
         started_at = context["ti"].start_date or timezone.utcnow()
         return max(timedelta(seconds=self.timeout) - (timezone.utcnow() - started_at), timedelta(seconds=1))
 
-    def _request(self, context: Context, org_id: str) -> QuotaRequest:
+    def _request(self, context: Context) -> QuotaRequest:
+        """Return what is asked for, of an org that is not known yet."""
+        needs = needs_from(self.calls)
         return QuotaRequest(
-            org_id=org_id,
+            org_id="",
             holder=holder_of(context),
-            needs=needs_from(self.calls),
+            needs=needs,
             requested_at=timezone.utcnow(),
-            reserve=reserve_from(self.reserve),
+            reserve=reserve_from(self.reserve, needs=needs),
             lease=duration_from("lease", self.lease),
             max_age=duration_from("max_age", self.max_age),
             on_unknown=on_unknown_from(self.on_unknown),
         )
 
-    def _leave_queue(self, context: Context) -> None:
+    def _leave(self, context: Context, *, release: bool) -> None:
+        from airflow_provider_apiusage.hooks.store import open_ledger
+
         try:
-            gate = self.hook.gate(timedelta(seconds=self.poke_interval))
-            gate.withdraw(self.hook.get_org_id(), holder_of(context))
+            open_ledger(self.store_conn_id).leave(holder_of(context), timezone.utcnow(), release=release)
         except Exception as failed:
             self.log.warning("Could not leave the queue (%s); the request lapses by itself.", failed)
 

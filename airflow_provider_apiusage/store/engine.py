@@ -58,6 +58,10 @@ def _on_connect(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
     try:
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            # What retention frees can then be given back in steps. Only a new file can be made so, and asking it of
+            # any other takes the write lock.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError:
         # Another process is switching the new file over at this moment, or the file is read-only: the mode is a
@@ -72,12 +76,15 @@ def _on_begin(connection: Connection) -> None:
 
 @contextmanager
 def looking(engine: Engine) -> Iterator[Connection]:
-    """One transaction that only reads.
+    """One transaction that only reads, and sees the store as it was at one moment, whatever is written meanwhile.
 
     :raises StoreUnavailableError: if the store cannot be reached or read.
     """
-    with _translated(engine), engine.connect() as connection, connection.begin():
-        yield connection
+    with _translated(engine), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
 
 
 @contextmanager

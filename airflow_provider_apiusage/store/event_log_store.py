@@ -7,10 +7,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
 
 from airflow_provider_apiusage.store.callers import caller_from, caller_ids
 from airflow_provider_apiusage.store.engine import looking, writing
+from airflow_provider_apiusage.store.event_hours import listings_of, states_between, told_between
 from airflow_provider_apiusage.store.schema import caller, event_file, event_part, hourly_count, org
 from airflow_provider_apiusage.store.usage_store import (
     finding_from_json,
@@ -19,7 +20,7 @@ from airflow_provider_apiusage.store.usage_store import (
     lock_org,
 )
 from airflow_provider_apiusage.usage.event_log import FileUsage, LogFile, LogInterval, Part, Told, unite
-from airflow_provider_apiusage.usage.event_log_plan import FileState, Listings, completeness, day_of, listings_after
+from airflow_provider_apiusage.usage.event_log_plan import FileState, Listings, day_of, listings_after
 from airflow_provider_apiusage.usage.hourly import EventUsage, HourlyCount
 from airflow_provider_apiusage.usage.model import Finding
 
@@ -49,7 +50,7 @@ class EventLogStore:
         with writing(self._engine) as connection:
             lock_org(connection, org_id)
             if watching:
-                after = listings_after(_listings(connection, org_id), at)
+                after = listings_after(listings_of(connection, org_id), at)
                 connection.execute(
                     update(org)
                     .where(org.c.org_id == org_id)
@@ -65,12 +66,12 @@ class EventLogStore:
     def states(self, org_id: str, start: datetime, end: datetime) -> tuple[FileState, ...]:
         """Return where each file stands whose period begins in ``[start, end)``, oldest first."""
         with looking(self._engine) as connection:
-            return _states(connection, org_id, start, end)
+            return states_between(connection, org_id, start, end)
 
     def listings(self, org_id: str) -> Listings | None:
         """Return when the org's files were listed, or ``None`` if they never were."""
         with looking(self._engine) as connection:
-            return _listings(connection, org_id)
+            return listings_of(connection, org_id)
 
     def has_read(self, org_id: str, file: LogFile) -> bool:
         """Whether what a file tells is in the store."""
@@ -114,6 +115,7 @@ class EventLogStore:
                 return False
             days = {day_of(part.starts_at) for part in usage.parts} | {day_of(file.starts_at)}
             daily = _read_daily_files(connection, org_id, days)
+            rolled_up = _rolled_up(connection, org_id, {part.starts_at for part in usage.parts} | {file.starts_at})
             connection.execute(
                 update(event_file)
                 .where(event_file.c.id == kept.id)
@@ -134,12 +136,12 @@ class EventLogStore:
                     _replace_day(connection, org_id, file, [part for part in usage.parts if own(part.starts_at)])
             if file.interval is LogInterval.OBJECT:
                 _forget_earlier(connection, org_id, file, kept.id)
-            open_parts = [p for p in usage.parts if not own(p.starts_at) and day_of(p.starts_at) not in daily]
-            _add_parts(connection, org_id, kept.id, open_parts)
-            hours = {part.starts_at for part in open_parts}
-            if file.interval is LogInterval.OBJECT and day_of(file.starts_at) not in daily:
+            hours = {part.starts_at for part in usage.parts if not own(part.starts_at)}
+            if file.interval is LogInterval.OBJECT:
                 hours.add(file.starts_at)
-            for hour in sorted(hours):
+            open_hours = {hour for hour in hours if day_of(hour) not in daily} - rolled_up
+            _add_parts(connection, org_id, kept.id, [part for part in usage.parts if part.starts_at in open_hours])
+            for hour in sorted(open_hours):
                 _unite_hour(connection, org_id, hour)
         return True
 
@@ -155,8 +157,7 @@ class EventLogStore:
                 .order_by(hourly_count.c.starts_at, hourly_count.c.caller_id)
             )
             counts = tuple(HourlyCount(org_id, row.starts_at, caller_from(row), row.calls) for row in rows)
-            states = _states(connection, org_id, day_of(start), end)
-            told = completeness(start, end, states, _listings(connection, org_id))
+            states, told = told_between(connection, org_id, start, end)
             findings = _findings(connection, org_id, start, end, states)
         return EventUsage(org_id, start, end, counts, told, findings)
 
@@ -196,26 +197,6 @@ def _is_file(org_id: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
     return table.org_id == org_id, table.file_id == row["file_id"], table.created_at == row["created_at"]
 
 
-def _file_from(row: Row[Any]) -> LogFile:
-    return LogFile(row.starts_at, row.sequence, row.created_at, row.file_id, LogInterval(row.interval), row.length)
-
-
-def _states(connection: Connection, org_id: str, start: datetime, end: datetime) -> tuple[FileState, ...]:
-    rows = connection.execute(
-        select(event_file)
-        .where(event_file.c.org_id == org_id, event_file.c.starts_at >= start, event_file.c.starts_at < end)
-        .order_by(event_file.c.starts_at, event_file.c.created_at, event_file.c.id)
-    )
-    return tuple(FileState(_file_from(row), row.read_at, row.seen_at, row.retry_at, row.unread or 0) for row in rows)
-
-
-def _listings(connection: Connection, org_id: str) -> Listings | None:
-    row = connection.execute(
-        select(org.c.logs_listed_at, org.c.logs_listed_since).where(org.c.org_id == org_id)
-    ).one_or_none()
-    return None if row is None or row.logs_listed_at is None else Listings(row.logs_listed_at, row.logs_listed_since)
-
-
 def _read_daily_files(connection: Connection, org_id: str, days: Collection[datetime]) -> dict[datetime, datetime]:
     """Return for each day that has a daily file read already when the latest of them was made."""
     rows = connection.execute(
@@ -230,6 +211,20 @@ def _read_daily_files(connection: Connection, org_id: str, days: Collection[date
     for row in rows:
         latest[row.starts_at] = max(latest.get(row.starts_at, row.created_at), row.created_at)
     return latest
+
+
+def _rolled_up(connection: Connection, org_id: str, hours: Collection[datetime]) -> set[datetime]:
+    """Return the hours whose counts are there and the parts that they came from are not.
+
+    That is what retention makes of an old hour whose day has no daily file. It cannot be united with anything any more,
+    and stays the lower bound that it is.
+    """
+    return _hours_in(connection, hourly_count, org_id, hours) - _hours_in(connection, event_part, org_id, hours)
+
+
+def _hours_in(connection: Connection, table: Table, org_id: str, hours: Collection[datetime]) -> set[datetime]:
+    query = select(table.c.starts_at).where(table.c.org_id == org_id, table.c.starts_at.in_(hours))
+    return set(connection.execute(query.distinct()).scalars())
 
 
 def _replace_day(connection: Connection, org_id: str, file: LogFile, parts: list[Part]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from airflow_provider_apiusage.quota.model import (
     Holder,
@@ -17,11 +17,12 @@ from airflow_provider_apiusage.quota.model import (
 )
 from airflow_provider_apiusage.store.schema import lease
 
+LIVE = (LeaseState.WAITING.value, LeaseState.GRANTED.value)
 
-def of_holder(org_id: str, holder: Holder) -> Any:
-    """Select the leases of one holder, live or not."""
-    return select(lease).where(
-        lease.c.org_id == org_id,
+
+def of_holder(holder: Holder) -> ColumnElement[bool]:
+    """Return the condition that a lease is of this holder, live or not."""
+    return and_(
         lease.c.dag_id == holder.dag_id,
         lease.c.run_id == holder.run_id,
         lease.c.task_id == holder.task_id,

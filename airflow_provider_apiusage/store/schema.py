@@ -127,7 +127,7 @@ daily_count = Table(
     Column("coverage", String(10), nullable=False),
     Column("source", String(20), nullable=False),
     Column("observed_at", Instant, nullable=False),
-    Index(None, "org_id", "day", "observed_at"),
+    Index("ix_apiusage_daily_count_observation", "org_id", "day", "observed_at", "source", "snapshot_id"),
 )
 
 event_file = Table(
@@ -177,7 +177,7 @@ event_part = Table(
     Column("event_file_id", Serial, ForeignKey("apiusage_event_file.id", ondelete="CASCADE"), nullable=False),
     Column("org_id", String(18), nullable=False),
     Column("starts_at", Instant, nullable=False),
-    Column("caller_id", Serial, ForeignKey("apiusage_caller.id"), nullable=False),
+    Column("caller_id", Serial, ForeignKey("apiusage_caller.id"), nullable=False, index=True),
     Column("told_apart", BigInteger, nullable=False),
     Column("nameless", BigInteger, nullable=False),
     Column("fingerprints", LargeBinary, nullable=False),
@@ -190,7 +190,7 @@ hourly_count = Table(
     metadata,
     Column("org_id", String(18), nullable=False),
     Column("starts_at", Instant, nullable=False),
-    Column("caller_id", Serial, ForeignKey("apiusage_caller.id"), nullable=False),
+    Column("caller_id", Serial, ForeignKey("apiusage_caller.id"), nullable=False, index=True),
     Column("calls", BigInteger, nullable=False),
     PrimaryKeyConstraint("org_id", "starts_at", "caller_id"),
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, func, insert, select
+from sqlalchemy import Connection, Engine, Row, Select, Table, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_apiusage.store.engine import looking, writing
+from airflow_provider_apiusage.store.event_hours import totals_between
+from airflow_provider_apiusage.store.report_findings import report_findings
 from airflow_provider_apiusage.store.schema import daily_count, lease, org, reading, reconciliation, snapshot
+from airflow_provider_apiusage.usage.event_log_plan import day_of
 from airflow_provider_apiusage.usage.model import (
     API_REQUESTS,
     Coverage,
@@ -24,11 +27,24 @@ from airflow_provider_apiusage.usage.model import (
     Snapshot,
 )
 
-EVIDENCE_SPAN = timedelta(hours=49)
-"""Readings this much older than the instant still bear on its window: two windows and an hour."""
+EVIDENCE_SPAN = timedelta(days=8, hours=1)
+"""Readings this much older than the instant still bear on the last seven days: a window and an hour before them."""
+
+LONGEST_WAIT_FOR_A_LOCK = timedelta(seconds=30)
+LONGEST_PAUSE_IN_A_TURN = timedelta(seconds=60)
+MILLISECOND = timedelta(milliseconds=1)
 
 EVIDENCE_DAYS = 8
 """Days before the instant's own whose counts may matter: the report covers the last seven."""
+
+
+def evidence_since(at: datetime, span: timedelta = EVIDENCE_SPAN) -> datetime:
+    """Return 00:00 UTC of the earliest day of which anything bears on an instant.
+
+    :param at: the instant.
+    :param span: how far back readings matter.
+    """
+    return day_of(min(at - span, at - timedelta(days=EVIDENCE_DAYS)))
 
 
 class UsageStore:
@@ -120,8 +136,12 @@ class UsageStore:
         with looking(self._engine) as connection:
             return readings_between(connection, org_id, name, since, until)
 
-    def evidence(self, org_id: str, at: datetime | None = None) -> Evidence | None:
+    def evidence(self, org_id: str, at: datetime | None = None, *, span: timedelta = EVIDENCE_SPAN) -> Evidence | None:
         """Return what bears on the usage at an instant, or ``None`` if nothing was read up to then.
+
+        Readings go back by ``span``. Days go back by :data:`EVIDENCE_DAYS`. Hours begin with the earliest UTC day that
+        either reaches, and end with the hour that holds ``at``, which is told whole if it is told at all; what is known
+        of them by now counts, also what was read or settled later than ``at``.
 
         Each day is told by one observation of the report (one source at one instant): a day still running at ``at`` by
         the one nearest to ``at``, the earlier of two equally near; a day that was over by the latest one made after
@@ -129,6 +149,7 @@ class UsageStore:
 
         :param org_id: the 15-character org id.
         :param at: the org's instant; ``None`` for that of the latest reading of ``DailyApiRequests``.
+        :param span: how far back readings matter.
         """
         with looking(self._engine) as connection:
             if at is None:
@@ -136,9 +157,11 @@ class UsageStore:
                 if latest is None:
                     return None
                 at = latest.observed_at
-            readings = readings_between(connection, org_id, API_REQUESTS, at - EVIDENCE_SPAN, at)
-            counts = _daily_counts(connection, org_id, at)
-        return Evidence(org_id, at, readings, counts) if readings or counts else None
+            readings = readings_between(connection, org_id, API_REQUESTS, at - span, at)
+            counts, told_by = _daily_counts(connection, org_id, at)
+            findings = report_findings(connection, org_id, at, told_by)
+            hours = totals_between(connection, org_id, evidence_since(at, span), at)
+        return Evidence(org_id, at, readings, counts, hours, findings) if readings or counts or hours else None
 
     def add_reconciliation(self, result: Mapping[str, Any], at: datetime) -> None:
         """Keep the outcome of a reconciliation.
@@ -163,9 +186,19 @@ class UsageStore:
 
     def orgs(self) -> tuple[str, ...]:
         """Return the ids of all orgs of which anything is kept, sorted."""
-        query = select(reading.c.org_id).union(select(snapshot.c.org_id), select(lease.c.org_id), select(org.c.org_id))
         with looking(self._engine) as connection:
-            return tuple(sorted(connection.execute(query).scalars()))
+            return tuple(
+                sorted({found for table in (reading, snapshot, lease, org) for found in _orgs_in(connection, table)})
+            )
+
+
+def _orgs_in(connection: Connection, table: Table) -> Iterator[str]:
+    """Tell the orgs of a table, each by one look into an index, however many rows it has."""
+    found: str | None = ""
+    while found is not None:
+        found = connection.execute(select(func.min(table.c.org_id)).where(table.c.org_id > found)).scalar_one()
+        if found is not None:
+            yield found
 
 
 def add_readings(connection: Connection, readings: Iterable[LimitReading], snapshot_id: int | None = None) -> None:
@@ -228,40 +261,44 @@ def readings_between(
     return tuple(map(reading_from, rows))
 
 
-def _daily_counts(connection: Connection, org_id: str, at: datetime) -> tuple[DailyCount, ...]:
+def _daily_counts(connection: Connection, org_id: str, at: datetime) -> tuple[tuple[DailyCount, ...], set[int]]:
+    """Return the counts that tell each day, and the ids of the snapshots that they came with."""
     today = at.astimezone(UTC).date()
     days = [today - timedelta(days=back) for back in range(EVIDENCE_DAYS, -1, -1)]
+    table = daily_count.c
+    observation = (table.observed_at, table.source, table.snapshot_id)
     seen = connection.execute(
-        select(daily_count.c.source, daily_count.c.observed_at, func.min(daily_count.c.day).label("first"))
-        .where(daily_count.c.org_id == org_id, daily_count.c.day.between(days[0], days[-1]))
-        .group_by(daily_count.c.source, daily_count.c.observed_at)
+        select(*observation, func.min(table.day).label("first"))
+        .where(table.org_id == org_id, table.day.between(days[0], days[-1]))
+        .group_by(*observation)
     ).all()
     chosen: list[DailyCount] = []
+    snapshots: set[int] = set()
     for day in days:
         begins = datetime.combine(day, time(), UTC)
         # An observation tells of the days from its first row up to the day on which it was made.
         covering = [o for o in seen if o.first <= day and o.observed_at >= begins]
         after = [o for o in covering if o.observed_at >= begins + timedelta(days=1)]
         if day < today and after:
-            best = max(after, key=lambda o: o.observed_at)
+            best = max(after, key=lambda o: (o.observed_at, o.snapshot_id))
         elif covering:
-            best = min(covering, key=lambda o: (abs(o.observed_at - at), o.observed_at))
+            best = min(covering, key=lambda o: (abs(o.observed_at - at), o.observed_at, o.snapshot_id))
         else:
             continue
         rows = connection.execute(
             select(daily_count)
             .where(
-                and_(
-                    daily_count.c.org_id == org_id,
-                    daily_count.c.day == day,
-                    daily_count.c.observed_at == best.observed_at,
-                    daily_count.c.source == best.source,
-                )
+                table.org_id == org_id,
+                table.day == day,
+                table.observed_at == best.observed_at,
+                table.source == best.source,
+                table.snapshot_id == best.snapshot_id,
             )
-            .order_by(daily_count.c.id)
+            .order_by(table.id)
         )
         chosen.extend(map(_count_from, rows))
-    return tuple(chosen)
+        snapshots.add(best.snapshot_id)
+    return tuple(chosen), snapshots
 
 
 def insert_unless_there(
@@ -278,6 +315,20 @@ def insert_unless_there(
 
 
 def lock_org(connection: Connection, org_id: str) -> None:
-    """Hold the org's lock until the transaction ends; SQLite's write lock, held already, is one for all orgs."""
+    """Hold the org's lock until the transaction ends; SQLite's write lock, held already, is one for all orgs.
+
+    A host that hangs in the middle of a transaction would keep all others of the org waiting without an end, and
+    without a word: so nobody waits for longer than :data:`LONGEST_WAIT_FOR_A_LOCK`, and the database ends a transaction
+    that stands still for :data:`LONGEST_PAUSE_IN_A_TURN`. On SQLite the wait ends by itself, and a process that is gone
+    holds no lock.
+    """
+    if connection.dialect.name == "postgresql":
+        settings = {
+            "lock_timeout": LONGEST_WAIT_FOR_A_LOCK,
+            "idle_in_transaction_session_timeout": LONGEST_PAUSE_IN_A_TURN,
+        }
+        connection.execute(
+            select(*(func.set_config(name, f"{span // MILLISECOND}ms", True) for name, span in settings.items()))
+        )
     insert_unless_there(connection, org, [{"org_id": org_id}])
     connection.execute(select(org.c.org_id).where(org.c.org_id == org_id).with_for_update())

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import timezone
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from airflow_provider_apiusage.quota.model import Decision, Grant, Refuse, Wait
+from airflow_provider_apiusage.quota.model import Decision, Grant, QuotaRequest, Refuse, Wait
 from airflow_provider_apiusage.quota.wire import request_from_json, reservation_to_json
+
+if TYPE_CHECKING:
+    from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +37,8 @@ class ApiQuotaTrigger(BaseTrigger):
 
     :param salesforce_conn_id: connection of the org.
     :param store_conn_id: connection of the store, or ``None``.
-    :param request: from ``request_to_json``; holds nothing secret.
+    :param request: from ``request_to_json``; holds nothing secret. An empty ``org_id`` is filled in as soon as the org
+        can be reached.
     :param poll_interval: seconds between two readings of the org.
     """
 
@@ -75,38 +80,73 @@ class ApiQuotaTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         """Take turns until there is an answer; return the event's payload."""
-        from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
-        from airflow_provider_apiusage.store.errors import StoreUnavailableError
+        from airflow_provider_apiusage.salesforce.errors import AuthenticationError
 
         request = request_from_json(self.request)
-        # The gate reads /limits itself, which tells more than headers; a thread that writes those is not needed here.
-        hook = ApiUsageHook(self.salesforce_conn_id, self.store_conn_id, keep_readings=False)
-        await hook.prepare()
         # Not asyncio.to_thread: secrets to mask are told to the supervisor from in there, and in Airflow 3.1 only
         # threads of asgiref do that through the triggerer's event loop; others leave answers behind that end it.
         turn = sync_to_async(self._turn, thread_sensitive=False)
-        told = ""
+        hook = await self._prepared_hook()
+        new, told = True, ""
         while True:
-            pause = max(self.poll_interval, SHORTEST_SLEEP)
             try:
-                decision = await turn(hook, request)
-            except StoreUnavailableError as failed:
-                # A database that restarts must not fail every gate that waits; the sensor's timeout is the limit.
-                reason = str(failed)
-            else:
-                payload = _payload_of(decision)
+                outcome = await turn(hook, request)
+            except AuthenticationError:
+                if new:
+                    raise
+                # The connection may hold other credentials by now than when the wait began.
+                hook.close()
+                hook, new = await self._prepared_hook(), True
+                continue
+            new = False
+            request = outcome.request
+            pause = max(self.poll_interval, SHORTEST_SLEEP)
+            if outcome.decision is not None:
+                payload = _payload_of(outcome.decision)
                 if payload is not None:
                     return payload
-                assert isinstance(decision, Wait)
-                reason = decision.reason
-                pause = max((decision.until - timezone.utcnow()).total_seconds(), SHORTEST_SLEEP)
-            if reason != told:
-                log.info("%s", reason)
-                told = reason
+                assert isinstance(outcome.decision, Wait)
+                pause = max((outcome.decision.until - timezone.utcnow()).total_seconds(), SHORTEST_SLEEP)
+            if outcome.reason != told:
+                log.info("%s", outcome.reason)
+                told = outcome.reason
             await asyncio.sleep(pause)
 
-    def _turn(self, hook: Any, request: Any) -> Decision:
-        return hook.gate(timedelta(seconds=self.poll_interval)).turn(request)  # type: ignore[no-any-return]
+    async def _prepared_hook(self) -> ApiUsageHook:
+        """Return a hook with the connections as they are now."""
+        hook = await sync_to_async(self._new_hook, thread_sensitive=False)()
+        await hook.prepare()
+        return hook
+
+    def _new_hook(self) -> ApiUsageHook:
+        """Made in a thread, because the first import of it takes longer than the event loop may stand still."""
+        from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+
+        # The gate reads /limits itself, which tells more than headers; a thread that writes those is not needed here.
+        return ApiUsageHook(self.salesforce_conn_id, self.store_conn_id, keep_readings=False)
+
+    def _turn(self, hook: ApiUsageHook, request: QuotaRequest) -> _Outcome:
+        from airflow_provider_apiusage.gate import PASSING
+        from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError
+        from airflow_provider_apiusage.store.errors import StoreUnavailableError
+
+        try:
+            if not request.org_id:  # the sensor could not log in
+                request = replace(request, org_id=hook.get_org_id())
+            decision = hook.gate(timedelta(seconds=self.poll_interval)).turn(request)
+        except (*PASSING, AllowanceExhaustedError, StoreUnavailableError) as away:
+            # What is down for a while must not fail every gate that waits; the sensor's timeout is the limit.
+            return _Outcome(request, None, str(away))
+        return _Outcome(request, decision, decision.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of a turn: the request with the org's id, and the decision, or ``None`` and why there is none."""
+
+    request: QuotaRequest
+    decision: Decision | None
+    reason: str
 
 
 def _payload_of(decision: Decision) -> dict[str, Any] | None:

@@ -19,11 +19,12 @@ def states(run: Any) -> dict[str, str]:
     return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
 
-def test_there_are_four_examples() -> None:
-    """Snapshot, reconciliation, backfill of event logs, and gated load."""
+def test_there_are_five_examples() -> None:
+    """Snapshot, reconciliation, backfill of event logs, retention, and gated load."""
     assert [file.stem for file in EXAMPLES] == [
         "api_usage_backfill",
         "api_usage_reconcile",
+        "api_usage_retention",
         "api_usage_snapshot",
         "gated_bulk_load",
     ]

@@ -199,9 +199,12 @@ def test_another_host_is_not_this_org(connected: SandboxServer, kept: Callable[[
     assert [r.used for r in kept()] == [connected.org.reported]
 
 
-def test_an_opaque_token_costs_no_call(connected: SandboxServer, kept: Callable[[], list[LimitReading]]) -> None:
+def test_an_opaque_token_costs_no_call(
+    connected: SandboxServer, kept: Callable[[], list[LimitReading]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the id would cost a call, nobody asks; once the hook has learnt it, what was held is kept."""
     connected.org.change({"session_id_style": "opaque"})
+    monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", json.dumps(connected.connection("access_token")))
     used = connected.org.used
     with ApiUsageHook() as hook:
         query(hook.conn)

@@ -248,7 +248,7 @@ def test_a_users_own_session_lends_its_settings(connect: Callable[..., ApiUsageH
     hook = ApiUsageHook("sf_test", session=session)
 
     assert hook._session.headers["X-Of-Ours"] == "1"
-    with pytest.raises(OSError, match="bundle"):
+    with pytest.raises(ConfigurationError, match=r"/no/such/bundle\.pem"):
         hook.get_limits()
 
 

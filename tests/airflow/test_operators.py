@@ -218,12 +218,12 @@ def test_an_exhausted_org_still_gives_a_snapshot(connected: SandboxServer, run_d
 def test_sources_that_contradict_each_other_fail_only_if_asked(
     connected: SandboxServer, run_dag: Callable[..., Any]
 ) -> None:
-    """More calls today than in the last 24 hours cannot be; the task fails with ``fail_on_inconsistent``."""
+    """More calls today than in the last 24 hours cannot be; the task fails with ``fail_on``."""
     report = connected.org.settings.report_id
     connected.org.change({"limit_overrides": {"DailyApiRequests": {"Max": 100_000, "Remaining": 90_000}}})
     with DAG("contradiction", schedule=None) as dag:
         ApiUsageReconcileOperator(task_id="lenient", fresh=True, daily_report=report)
-        ApiUsageReconcileOperator(task_id="strict", fresh=True, daily_report=report, fail_on_inconsistent=True)
+        ApiUsageReconcileOperator(task_id="strict", fresh=True, daily_report=report, fail_on="error")
 
     run = run_dag(dag)
 

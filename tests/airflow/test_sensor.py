@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +19,15 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import DAG, timezone
 
+from airflow_provider_apiusage.hooks import store as store_module
 from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 from airflow_provider_apiusage.operators.quota import ApiQuotaReleaseOperator
+from airflow_provider_apiusage.salesforce.errors import UnavailableError
 from airflow_provider_apiusage.sandbox import Fault, SandboxServer
 from airflow_provider_apiusage.sensors.quota import ApiQuotaSensor, GateError
+from airflow_provider_apiusage.store.errors import StoreUnavailableError
 from airflow_provider_apiusage.triggers.quota import ApiQuotaTrigger
+from tests.airflow.test_trigger import events_of
 
 
 def context(task_id: str = "gate", run_id: str = "run", map_index: int = -1) -> Any:
@@ -35,6 +41,11 @@ def context(task_id: str = "gate", run_id: str = "run", map_index: int = -1) -> 
 def waiting(server: SandboxServer) -> list[str]:
     hook = ApiUsageHook()
     return [str(r.holder) for r in hook.ledger.waiting(server.org.identity.org_id, timezone.utcnow())]
+
+
+def held(server: SandboxServer) -> list[str]:
+    hook = ApiUsageHook()
+    return [str(r.holder) for r in hook.ledger.reservations(server.org.identity.org_id, timezone.utcnow())]
 
 
 def test_a_gate_that_is_open_does_not_defer(connected: SandboxServer) -> None:
@@ -109,16 +120,21 @@ def test_calls_that_make_no_sense_fail_by_name(connected: SandboxServer, calls: 
         ApiQuotaSensor(task_id="gate", calls=calls).execute(context())
 
 
-def test_a_limit_that_the_org_does_not_report_follows_on_unknown(connected: SandboxServer) -> None:
-    """Unknown is not zero and not plenty: wait, fail or allow, as the user said."""
-    needs = {"DailyNoSuchLimit": 5}
-    with pytest.raises(TaskDeferred):
-        ApiQuotaSensor(task_id="gate", calls=needs).execute(context("a"))
-    with pytest.raises(AirflowFailException, match="DailyNoSuch2: nothing has been read of it"):
-        ApiQuotaSensor(task_id="gate", calls={"DailyNoSuch2": 5}, on_unknown="fail").execute(context("b"))
-    allowed = ApiQuotaSensor(task_id="gate", calls={"DailyNoSuch3": 5}, on_unknown="allow").execute(context("c"))
+def test_a_limit_that_the_org_does_not_report_is_refused_with_the_nearest_names(connected: SandboxServer) -> None:
+    """A misspelt name is not waited for; who said that not knowing is no obstacle is let in."""
+    typo = {"DailyApiRequests": 1, "DailyBulkApiBatchez": 5}
+    for on_unknown in ("wait", "fail"):
+        with pytest.raises(AirflowFailException, match=r"DailyBulkApiBatchez.*nearest.*DailyBulkApiBatches"):
+            ApiQuotaSensor(task_id="gate", calls=typo, on_unknown=on_unknown).execute(context(on_unknown))
+    assert waiting(connected) == []
 
-    assert allowed["needs"] == {"DailyNoSuch3": 5}
+    assert ApiQuotaSensor(task_id="gate", calls=typo, on_unknown="allow").execute(context())["needs"] == typo
+
+
+def test_a_reserve_of_a_misspelt_limit_fails_by_name(connected: SandboxServer) -> None:
+    """It would keep nothing free, and say nothing."""
+    with pytest.raises(ValueError, match="reserve names 'DailyApiRequest'"):
+        ApiQuotaSensor(task_id="gate", calls=70_000, reserve={"DailyApiRequest": 50_000}).execute(context())
 
 
 def test_several_limits_are_all_or_nothing(connected: SandboxServer) -> None:
@@ -131,19 +147,75 @@ def test_several_limits_are_all_or_nothing(connected: SandboxServer) -> None:
     assert ApiUsageHook().ledger.reservations(connected.org.identity.org_id, timezone.utcnow()) == ()
 
 
-def test_an_exhausted_org_is_waited_for(connected: SandboxServer) -> None:
+@pytest.mark.parametrize("style", ["org_id", "opaque"])
+@pytest.mark.parametrize("flow", ["client_credentials", "password_soap", "access_token"])
+def test_an_exhausted_org_is_waited_for(
+    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch, style: str, flow: str
+) -> None:
     """An org that refuses because nothing is left says exactly what the gate wants to know: wait."""
+    connected.org.change({"session_id_style": style})
+    monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", json.dumps(connected.connection(flow)))
     connected.org.change({"limit": 20_000, "hard_limit": 20_000})
 
     with pytest.raises(TaskDeferred):
         ApiQuotaSensor(task_id="gate", calls=10).execute(context())
+    assert waiting(connected) == ["dag/run/gate"]
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeats follow each other at once."""
+    monkeypatch.setattr("airflow_provider_apiusage.salesforce.session._back_off", lambda attempt: 0.0)
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("fault", [Fault("reset", path="/token"), Fault("status", status=503, path="/token")])
+async def test_a_login_that_is_down_at_the_first_look_is_waited_through(
+    connected: SandboxServer, capsys: pytest.CaptureFixture[str], fault: Fault
+) -> None:
+    """As at every later look: the triggerer goes on, and learns which org it is when the login is back."""
+    connected.org.faults.order(fault)
+    sensor = ApiQuotaSensor(task_id="gate", calls=10, poke_interval=0)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context())
+    assert "login" in capsys.readouterr().out
+    pending = asyncio.ensure_future(events_of(deferred.value.trigger))
+    await asyncio.sleep(0)
+    connected.org.faults.clear()
+    (event,) = await pending
+
+    assert event["status"] == "granted"
+    assert event["reservation"]["org_id"] == connected.org.identity.org_id
+    assert sensor.resume_execution("execute_complete", {"event": event}, context()) is not None
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_login_that_is_down_is_waited_through_by_poking_too(connected: SandboxServer) -> None:
+    """Whichever way a gate waits; who must not wait for what cannot be known fails."""
+    connected.org.faults.order(Fault("reset", path="/token"))
+
+    assert ApiQuotaSensor(task_id="gate", calls=10, deferrable=False).poke(context()).is_done is False
+    for deferrable in (True, False):
+        with pytest.raises(UnavailableError):
+            ApiQuotaSensor(task_id="gate", calls=10, on_unknown="fail", deferrable=deferrable).execute(context())
+
+
+def test_a_store_that_is_away_at_the_first_look_is_waited_for(
+    connected: SandboxServer, store_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log says which store, and what to look at."""
+    store_file.mkdir()
+
+    with pytest.raises(TaskDeferred):
+        ApiQuotaSensor(task_id="gate", calls=10).execute(context())
+    assert "The store cannot be used" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_pauses")
 def test_an_org_that_is_down_for_a_moment_is_waited_for(
-    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    connected: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A gate that may wait for hours does not fail on a passing fault; the log says what happened."""
-    monkeypatch.setattr("airflow_provider_apiusage.salesforce.session._back_off", lambda attempt: 0.0)
     connected.org.faults.order(Fault("status", status=503, path="/limits"))
 
     with pytest.raises(TaskDeferred):
@@ -159,10 +231,37 @@ def test_a_timeout_is_a_sensor_timeout_and_leaves_the_queue(connected: SandboxSe
     with pytest.raises(TaskDeferred):
         sensor.execute(context())
     assert waiting(connected) == ["dag/run/gate"]
+    connected.org.faults.order(Fault("reset", path="/token"))  # leaving needs no login
 
     with pytest.raises(AirflowSensorTimeout):
-        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+        ApiQuotaSensor(task_id="gate", calls=90_000).resume_execution(
+            "__fail__", {"error": "Trigger timeout"}, context()
+        )
+    connected.org.faults.clear()
     assert waiting(connected) == []
+
+
+def test_a_grant_that_comes_as_the_wait_times_out_is_given_back(connected: SandboxServer) -> None:
+    """No XCom will tell a release of it, and no retry will take it over."""
+    ApiQuotaSensor(task_id="gate", calls=5_000).execute(context())
+    ApiQuotaSensor(task_id="gate", calls=5_000).execute(context("another"))
+
+    with pytest.raises(AirflowSensorTimeout):
+        ApiQuotaSensor(task_id="gate", calls=5_000).resume_execution(
+            "__fail__", {"error": "Trigger timeout"}, context()
+        )
+
+    assert held(connected) == ["dag/run/another"]
+
+
+def test_a_failure_that_is_retried_keeps_what_was_granted(connected: SandboxServer) -> None:
+    """The next try takes it over."""
+    ApiQuotaSensor(task_id="gate", calls=5_000).execute(context())
+    failed = {"status": "error", "kind": "authentication", "message": "refused"}
+
+    with pytest.raises(GateError):
+        ApiQuotaSensor(task_id="gate", calls=5_000).resume_execution("execute_complete", {"event": failed}, context())
+    assert held(connected) == ["dag/run/gate"]
 
 
 def test_soft_fail_skips_what_is_about_quota_and_nothing_else(
@@ -198,6 +297,39 @@ def test_a_grant_that_lapsed_on_the_way_back_queues_again(connected: SandboxServ
     again = ApiQuotaSensor(task_id="gate", calls=70_000, lease=3600)
     with pytest.raises(TaskDeferred):
         again.resume_execution("execute_complete", {"event": event}, context())
+
+
+def test_a_grant_is_taken_up_without_the_org(connected: SandboxServer) -> None:
+    """A login that fails when the task comes back leaves no reservation that nobody knows of; its lease begins anew."""
+    granted = ApiQuotaSensor(task_id="gate", calls=10, lease=60).execute(context())
+    event = {"status": "granted", "reason": "there was room", "reservation": granted}
+    connected.org.faults.order(Fault("reset", path="/token"))
+
+    taken = ApiQuotaSensor(task_id="gate", calls=10, lease=7200).resume_execution(
+        "execute_complete", {"event": event}, context()
+    )
+
+    assert taken["held_until"] > granted["held_until"]
+    assert {**taken, "held_until": None} == {**granted, "held_until": None}
+
+
+@pytest.mark.parametrize("lease", [3600, 0.001])
+def test_a_grant_is_taken_up_although_the_store_is_away(
+    connected: SandboxServer, store_file: Path, lease: float
+) -> None:
+    """What still holds is the load's, renewed or not; of what does not, nobody can say."""
+    granted = ApiQuotaSensor(task_id="gate", calls=10, lease=lease).execute(context())
+    event = {"status": "granted", "reason": "there was room", "reservation": granted}
+    store_module._engines.clear()
+    store_file.rename(store_file.with_suffix(".away"))
+    store_file.mkdir()
+    sensor = ApiQuotaSensor(task_id="gate", calls=10)
+
+    if lease > 1:
+        assert sensor.resume_execution("execute_complete", {"event": event}, context()) == granted
+    else:
+        with pytest.raises(StoreUnavailableError):
+            sensor.resume_execution("execute_complete", {"event": event}, context())
 
 
 def test_a_release_gives_back_once(connected: SandboxServer) -> None:

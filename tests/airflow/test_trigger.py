@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -158,3 +160,106 @@ async def test_it_never_blocks_the_event_loop(connected: SandboxServer) -> None:
 
     assert (await pending)[0]["status"] == "granted"
     assert turns > 20
+
+
+async def waits(server: SandboxServer, pending: asyncio.Future[Any]) -> None:
+    """Let a trigger take its first turn."""
+    hook = ApiUsageHook()
+    while not await asyncio.to_thread(hook.ledger.waiting, server.org.identity.org_id, timezone.utcnow()):
+        assert not pending.done()
+
+
+async def test_credentials_that_are_renewed_reach_a_gate_that_waits(
+    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token ends and the connection gets a new one: the wait goes on with that, each time anew."""
+    token = ""
+    hook = ApiUsageHook()
+    pending: asyncio.Future[Any] | None = None
+    for _ in range(3):
+        connection = connected.connection("access_token")
+        monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", json.dumps(connection))
+        connected.org.sessions.expire([token])
+        token, changed_at = connection["extra"]["access_token"], timezone.utcnow()
+        if pending is None:
+            pending = asyncio.ensure_future(events_of(trigger(connected, 80_000)))
+        latest = None
+        while latest is None or latest.received_at < changed_at:  # until the org has been read with the new token
+            assert not pending.done(), await pending
+            latest = await asyncio.to_thread(hook.store.latest_reading, connected.org.identity.org_id)
+    connected.org.clock.advance(timedelta(hours=20))
+    assert pending is not None
+    (event,) = await pending
+
+    assert event["status"] == "granted"
+
+
+async def test_credentials_that_stay_wrong_are_tried_twice(
+    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that ended and cannot be renewed: the connection is looked at once more, then the wait is over."""
+    monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", json.dumps(connected.connection("access_token")))
+    pending = asyncio.ensure_future(events_of(trigger(connected, 80_000)))
+    await waits(connected, pending)
+    connected.org.sessions.expire()
+    (event,) = await pending
+
+    assert (event["status"], event["kind"]) == ("error", "authentication")
+
+
+@pytest.mark.parametrize("flow", ["client_credentials", "password_soap", "password_oauth"])
+async def test_a_login_host_that_is_down_is_waited_for(
+    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, flow: str
+) -> None:
+    """A session that ends during a maintenance window does not end the gates that wait."""
+    monkeypatch.setattr("airflow_provider_apiusage.salesforce.session._back_off", lambda attempt: 0.0)
+    monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", json.dumps(connected.connection(flow)))
+    caplog.set_level("INFO")
+    pending = asyncio.ensure_future(events_of(trigger(connected, 80_000)))
+    await waits(connected, pending)
+    for path in ("/oauth2/token", "/Soap/"):
+        connected.org.faults.order(Fault("status", status=503, path=path, body="<html>Down for maintenance</html>"))
+    connected.org.sessions.expire()
+    while "503" not in caplog.text:
+        assert not pending.done(), await pending
+        await asyncio.sleep(0.01)
+    connected.org.faults.clear()
+    connected.org.clock.advance(timedelta(hours=20))
+    (event,) = await pending
+
+    assert event["status"] == "granted"
+
+
+IN_A_NEW_PROCESS = """
+import asyncio, sys, threading
+from airflow_provider_apiusage.triggers.quota import ApiQuotaTrigger
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("airflow_provider_apiusage.hooks.api_usage", "requests", "sqlalchemy", "simple_salesforce"):
+            print(name, threading.current_thread() is threading.main_thread())
+
+sys.meta_path.insert(0, Watch())
+request = {
+    "org_id": "", "holder": {"dag_id": "d", "run_id": "r", "task_id": "t"}, "needs": {"DailyApiRequests": 1},
+    "requested_at": "2026-10-07T14:30:00+00:00", "reserve": {"calls": {}, "share": 0.0}, "lease": 1, "max_age": 1,
+    "on_unknown": "wait",
+}
+
+async def main():
+    async for event in ApiQuotaTrigger("nobody_made_me", None, request, 0.0).run():
+        print(event.payload["kind"])
+
+asyncio.run(main())
+"""
+
+
+def test_what_takes_long_to_import_is_imported_beside_the_event_loop(metadata_database: None) -> None:
+    """Half a second of imports would hold up every other trigger."""
+    told = subprocess.run(
+        [sys.executable, "-c", IN_A_NEW_PROCESS], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+
+    assert "airflow_provider_apiusage.hooks.api_usage False" in told
+    assert " True" not in told
+    assert "configuration" in told

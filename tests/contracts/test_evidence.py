@@ -6,7 +6,13 @@ from datetime import datetime, timedelta
 
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.store.usage_store import UsageStore
-from airflow_provider_apiusage.usage.model import API_REQUESTS, Coverage, DailyCount, Evidence, Snapshot
+from airflow_provider_apiusage.usage.model import (
+    API_REQUESTS,
+    Coverage,
+    DailyCount,
+    Evidence,
+    Snapshot,
+)
 from airflow_provider_apiusage.usage.reconciliation import reconcile
 from tests.support.quota import BATCHES, NOW, ORG, minutes, reading, request
 from tests.usage.evidence import TODAY, YESTERDAY, counted
@@ -39,12 +45,23 @@ def test_the_worked_example_of_the_knowledge_article_comes_out_of_the_store(stor
     assert outcome.consistent is True
 
 
-def test_readings_of_two_windows_and_an_hour_bear_on_an_instant(store: UsageStore) -> None:
-    """Readings from 49 hours before up to the instant itself, both included, oldest first; later ones do not count."""
-    inside = [reading(1, NOW - 49 * HOUR), reading(2, NOW - 24 * HOUR), reading(3, NOW)]
-    store.add_readings([*reversed(inside), reading(4, NOW - 49 * HOUR - TICK), reading(5, NOW + TICK)])
+def test_readings_of_eight_days_and_an_hour_bear_on_an_instant(store: UsageStore) -> None:
+    """Readings from 8 days and an hour before up to the instant itself, both included, oldest first; no later ones."""
+    earliest = NOW - timedelta(days=8, hours=1)
+    inside = [reading(1, earliest), reading(2, NOW - 24 * HOUR), reading(3, NOW)]
+    store.add_readings([*reversed(inside), reading(4, earliest - TICK), reading(5, NOW + TICK)])
 
     assert evidence_of(store, NOW).readings == tuple(inside)
+
+
+def test_how_far_back_readings_matter_can_be_said(store: UsageStore) -> None:
+    """A forecast asks for weeks, a gate for hours."""
+    store.add_readings([reading(1, NOW - 35 * 24 * HOUR), reading(2, NOW - 2 * HOUR), reading(3, NOW)])
+
+    for span, used in ((timedelta(days=35), [1, 2, 3]), (HOUR, [3])):
+        found = store.evidence(ORG, NOW, span=span)
+        assert found is not None
+        assert [each.used for each in found.readings] == used
 
 
 def test_readings_of_other_limits_and_of_single_apps_are_no_evidence(store: UsageStore) -> None:
@@ -135,6 +152,15 @@ def test_two_sources_at_one_instant_are_not_mixed(store: UsageStore) -> None:
     observe(store, NOW, counted(TODAY, 14_998, source="csv"))
 
     assert len(evidence_of(store, NOW).daily_counts) == 1
+
+
+def test_two_snapshots_that_show_the_same_second_are_not_added_up(store: UsageStore) -> None:
+    """Two tasks that read the report at once made two observations, of which one is taken."""
+    observe(store, NOW, counted(TODAY, 15_000))
+    observe(store, NOW, counted(TODAY, 15_000))
+    observe(store, NOW, counted(YESTERDAY, 20_000))
+
+    assert [each.calls for each in evidence_of(store, NOW).daily_counts] == [20_000, 15_000]
 
 
 def test_a_day_on_which_nobody_called_has_no_row(store: UsageStore) -> None:

@@ -57,6 +57,7 @@ class GateAgainstModel(RuleBasedStateMachine):
         self.loads: list[Load] = []
         self.latest: LimitReading | None = None
         self.queue: dict[int, tuple[QuotaRequest, datetime]] = {}
+        self.lost: dict[int, tuple[datetime, datetime]] = {}  # who came back too late: its place, and when it lapsed
 
     # --- the org ------------------------------------------------------------------------------------------------
 
@@ -77,7 +78,9 @@ class GateAgainstModel(RuleBasedStateMachine):
         for load in self.held():
             if load.held_until <= self.now:
                 load.ended_at = load.held_until
-        self.queue = {who: each for who, each in self.queue.items() if each[1] > self.now}
+        gone = {who: each for who, each in self.queue.items() if each[1] <= self.now}
+        self.lost |= {who: (asked.requested_at, until) for who, (asked, until) in gone.items()}
+        self.queue = {who: each for who, each in self.queue.items() if who not in gone}
 
     def held(self) -> list[Load]:
         """Return the loads whose reservation has not ended."""
@@ -124,7 +127,9 @@ class GateAgainstModel(RuleBasedStateMachine):
             load.ended_at, load.released = self.now, True
             load = None
         if load is None:
-            since = self.queue[who][0].requested_at if who in self.queue else self.now
+            place, lapsed_at = self.lost.pop(who, (self.now, self.now))
+            since = place if self.now - lapsed_at < WINDOW else self.now
+            since = self.queue[who][0].requested_at if who in self.queue else since
             self.queue[who] = replace(asked, requested_at=since), self.now + POLL + GHOST_AFTER
 
         decision = self.gate.turn(asked)
@@ -170,7 +175,7 @@ class GateAgainstModel(RuleBasedStateMachine):
     @rule(who=HOLDERS)
     def withdraw(self, who: int) -> None:
         """A sensor gives up; what it holds stays."""
-        self.gate.withdraw(self.org_id, holder(who))
+        self.ledger.leave(holder(who), self.now)
         self.queue.pop(who, None)
 
     @rule()

@@ -92,7 +92,7 @@ def test_a_store_of_the_first_version_keeps_what_it_has(store_url: str) -> None:
 
     migrate(engine)
 
-    assert revisions(engine) == ["0002"]
+    assert revisions(engine) == ["0003"]
     latest = UsageStore(engine).latest_reading(ORG)
     assert latest is not None
     assert latest.used == 25_000

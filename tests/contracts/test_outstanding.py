@@ -81,7 +81,7 @@ def test_what_was_never_granted_is_never_outstanding(ledger: QuotaLedger) -> Non
     for who in ("withdrawn", "refused", "forgotten"):
         join(ledger, request(who, 700))
     with ledger.turn(ORG) as turn:
-        turn.withdraw(request("withdrawn").holder, NOW)
+        turn.leave(request("withdrawn").holder, NOW)
         turn.refuse(request("refused"), NOW)
         turn.lapse(NOW + minutes(60))
 

@@ -15,9 +15,10 @@ from airflow_provider_apiusage.quota.model import (
     QuotaRequest,
     Reservation,
 )
+from airflow_provider_apiusage.quota.policy import Reported
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger, Released
 from airflow_provider_apiusage.store.usage_store import UsageStore
-from airflow_provider_apiusage.usage.model import API_REQUESTS
+from airflow_provider_apiusage.usage.model import API_REQUESTS, ReadingSource
 from tests.support.quota import BATCHES, LEASE, NOW, ORG, holder, minutes, reading, request
 
 TICK = timedelta(microseconds=1)
@@ -195,7 +196,7 @@ def test_withdrawing_leaves_the_queue_and_keeps_a_reservation(ledger: QuotaLedge
     held = grant(ledger, request("holds"))
     with ledger.turn(ORG) as turn:
         for who in ("waits", "holds", "unheard of"):
-            turn.withdraw(holder(who), NOW)
+            turn.leave(holder(who), NOW)
 
     assert ledger.waiting(ORG, NOW) == ()
     assert ledger.reservations(ORG, NOW) == (held,)
@@ -268,6 +269,75 @@ def test_one_process_at_a_time_claims_the_right_to_read(ledger: QuotaLedger) -> 
     for now, expected in claims:
         with ledger.turn(ORG) as turn:
             assert turn.claim_poll(now, now + minutes(5)) is expected
+
+
+def test_a_claim_ends_when_who_made_it_says_so(ledger: QuotaLedger) -> None:
+    """It is given back, or ends at another time; a claim that others have made since is theirs."""
+    until = NOW + minutes(5)
+    with ledger.turn(ORG) as turn:
+        assert turn.claimed_until() is None
+        assert turn.claim_poll(NOW, until)
+        assert turn.claimed_until() == until
+        turn.end_claim(until + TICK, None)
+        assert turn.claimed_until() == until
+        turn.end_claim(until, NOW + minutes(2))
+        assert not turn.claim_poll(NOW + minutes(2) - TICK, until)
+        assert turn.claim_poll(NOW + minutes(2), until)
+    with ledger.turn(ORG) as turn:
+        turn.end_claim(until, None)
+        assert turn.claim_poll(NOW, until)
+
+
+def test_a_reservation_is_renewed_by_its_id(ledger: QuotaLedger) -> None:
+    """Nothing but the store is needed; one that holds longer already, has ended, or never was stays as it is."""
+    held = grant(ledger, request("a", lease=minutes(60)))
+    later = NOW + minutes(30)
+
+    assert ledger.renew(held.reservation_id, minutes(60), later) == replace(held, held_until=later + minutes(60))
+    assert ledger.renew(held.reservation_id, minutes(1), later) == replace(held, held_until=later + minutes(60))
+    assert ledger.renew(held.reservation_id, minutes(60), later + minutes(60)) is None
+    assert ledger.renew("of nobody", minutes(60), later) is None
+    assert ledger.reservations(ORG, later) == (replace(held, held_until=later + minutes(60)),)
+    ledger.release(held.reservation_id, later)
+    assert ledger.renew(held.reservation_id, minutes(60), later) is None
+
+
+def test_who_leaves_is_found_in_whichever_org(ledger: QuotaLedger) -> None:
+    """The request is withdrawn, nobody else's is; a reservation stays unless it is to be given back."""
+    held = grant(ledger, request("holds"))
+    for who in ("leaves", "stays"):
+        join(ledger, request(who, org_id=OTHER))
+
+    for who in ("leaves", "holds", "was never there"):
+        ledger.leave(holder(who), NOW)
+    assert [each.holder for each in ledger.waiting(OTHER, NOW)] == [holder("stays")]
+    assert ledger.reservations(ORG, NOW) == (held,)
+
+    ledger.leave(holder("holds"), held.held_until, release=True)
+    assert ledger.release(held.reservation_id, held.held_until) == Released(
+        held.reservation_id, False, LeaseState.LAPSED
+    )
+    ledger.leave(holder("holds"), held.held_until - TICK, release=True)
+    assert ledger.reservations(ORG, NOW) == ()
+    assert ledger.release(held.reservation_id, NOW) == Released(held.reservation_id, False, LeaseState.RELEASED)
+
+
+def test_what_the_org_reports_is_what_the_last_reading_of_limits_told(ledger: QuotaLedger, store: UsageStore) -> None:
+    """Not what a header told, nor what an earlier reading did, nor the parts of a limit."""
+
+    def reported() -> Reported | None:
+        with ledger.turn(ORG) as turn:
+            return turn.reported()
+
+    assert reported() is None
+    store.add_readings([reading(0), reading(0, name="DailyNoLonger"), reading(0, name=BATCHES, org_id=OTHER)])
+    later = NOW + minutes(1)
+    store.add_readings(
+        [reading(0, later), reading(0, later, name=BATCHES), reading(0, later, name="Part", scope="app")]
+    )
+    store.add_readings([reading(0, NOW + minutes(2), source=ReadingSource.HEADER)])
+
+    assert reported() == Reported(later, frozenset({API_REQUESTS, BATCHES}))
 
 
 def test_a_decision_is_recorded_once_per_change(ledger: QuotaLedger) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,8 +16,11 @@ from sqlalchemy import URL, Engine, event, insert, select, text
 
 from airflow_provider_apiusage.gate import Gate
 from airflow_provider_apiusage.quota.model import Wait
+from airflow_provider_apiusage.store import usage_store
 from airflow_provider_apiusage.store.engine import looking, migrate, sqlite_engine, writing
-from airflow_provider_apiusage.store.quota_ledger import QuotaLedger, Turn
+from airflow_provider_apiusage.store.errors import StoreUnavailableError
+from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+from airflow_provider_apiusage.store.quota_turn import Turn
 from airflow_provider_apiusage.store.schema import lease
 from airflow_provider_apiusage.store.usage_store import UsageStore
 from airflow_provider_apiusage.usage.model import API_REQUESTS
@@ -87,6 +91,38 @@ def test_what_a_turn_has_read_is_not_released_meanwhile(postgres: URL, thread: T
         released = task.result(60)
         assert released is not None
         assert released.released
+
+
+def test_a_turn_that_hangs_holds_up_nobody_for_ever(
+    postgres: URL, monkeypatch: pytest.MonkeyPatch, thread: ThreadPoolExecutor
+) -> None:
+    """Who waits for the org's lock is told that the store is of no use just now, and a turn that stands still ends."""
+    monkeypatch.setattr(usage_store, "LONGEST_WAIT_FOR_A_LOCK", timedelta(milliseconds=50))
+    monkeypatch.setattr(usage_store, "LONGEST_PAUSE_IN_A_TURN", timedelta(milliseconds=400))
+    with fresh_database(postgres) as url:
+        engine = open_engine(url)
+        migrate(engine)
+        ledger = QuotaLedger(engine)
+        with ledger.turn(ORG):
+            pass  # the org is known
+
+        def hang() -> None:
+            with ledger.turn(ORG) as turn:
+                holding.set()
+                let_go.wait(60)
+                turn.lapse(NOW)
+
+        holding, let_go = Event(), Event()
+        task = thread.submit(hang)
+        assert holding.wait(60)
+        with pytest.raises(StoreUnavailableError, match="lock"), ledger.turn(ORG):
+            pass
+        while True:  # until the database has ended the turn that hangs
+            with suppress(StoreUnavailableError), ledger.turn(ORG):
+                break
+        let_go.set()
+
+        assert isinstance(task.exception(60), StoreUnavailableError)
 
 
 def test_turns_of_two_orgs_do_not_wait_for_each_other(postgres: URL, thread: ThreadPoolExecutor) -> None:
@@ -170,13 +206,13 @@ def history(engine: Engine, days: int) -> None:
 
 
 def steps_of_a_turn(file: Path, days: int) -> int:
-    """Return how many thousand steps SQLite's machine takes for a turn that has to wait."""
+    """Return how many thousand steps SQLite's machine takes for two turns that have to wait: a first and a second."""
     engine = sqlite_engine(file)
     migrate(engine)
     history(engine, days)
     UsageStore(engine).add_readings([reading(91_000, NOW)])
     gate = gate_on(engine)
-    gate.turn(request("a"))
+    gate.turn(request("another"))
     steps = 0
 
     def count() -> int:
@@ -188,7 +224,8 @@ def steps_of_a_turn(file: Path, days: int) -> int:
         connection.set_progress_handler(count, 10)
 
     event.listen(engine, "connect", on_connect)
-    assert isinstance(gate.turn(request("a")), Wait)
+    for _ in range(2):
+        assert isinstance(gate.turn(request("a")), Wait)
     return steps
 
 

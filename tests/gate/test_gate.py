@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from airflow_provider_apiusage.gate import GHOST_AFTER, Gate
 from airflow_provider_apiusage.quota.model import Grant, QuotaRequest, Wait
-from airflow_provider_apiusage.salesforce.errors import (
-    Where,
-)
+from airflow_provider_apiusage.salesforce.errors import UnavailableError, Where
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
-from airflow_provider_apiusage.usage.model import STALENESS
+from airflow_provider_apiusage.usage.model import API_REQUESTS, STALENESS, WINDOW, ReadingSource
 from tests.support.gates import POLL, World, granted, refused, waits
-from tests.support.quota import LEASE, NOW, ORG, holder, minutes, request
+from tests.support.quota import BATCHES, LEASE, NOW, ORG, holder, minutes, reading, request
 
 WHERE = Where("salesforce_default", "acme.my.salesforce.com")
 TICK = timedelta(microseconds=1)
@@ -126,14 +125,82 @@ def test_a_request_that_vanished_leaves_the_queue(gate: Gate, world: World) -> N
     granted(gate.turn(second))
 
 
-def test_withdrawing_opens_the_way_for_the_next(gate: Gate, world: World) -> None:
+def test_leaving_opens_the_way_for_the_next(gate: Gate, world: World, ledger: QuotaLedger) -> None:
     """A sensor that timed out leaves the queue; a reservation is not given up by it."""
     world.used = 50_000
     second = request("second", 1_000, at=NOW + TICK)
     assert ask_in_turn(gate, request("first", 60_000), second) == [Wait, Wait]
 
-    gate.withdraw(ORG, holder("first"))
+    ledger.leave(holder("first"), NOW)
 
     held = granted(gate.turn(second)).reservation
-    gate.withdraw(ORG, holder("second"))
+    ledger.leave(holder("second"), NOW)
     assert gate.ledger.reservations(ORG, NOW) == (held,)
+
+
+def test_who_comes_back_too_late_keeps_its_place(gate: Gate, world: World) -> None:
+    """A poke that is put off beyond the queue's patience finds the request lapsed, and stands where it stood."""
+    world.used = 99_000
+    first, second = request("first", 5_000), request("second", 5_000, at=NOW + TICK)
+    ask_in_turn(gate, first, second)
+    world.pass_time(minutes=16)
+    ask_in_turn(gate, replace(second, requested_at=world.now), replace(first, requested_at=world.now))
+
+    assert [each.holder for each in gate.ledger.waiting(ORG, world.now)] == [first.holder, second.holder]
+    assert [each.requested_at for each in gate.ledger.waiting(ORG, world.now)] == [NOW, NOW + TICK]
+
+
+def test_a_place_is_kept_for_a_day_and_only_for_who_was_waiting(gate: Gate, world: World) -> None:
+    """Later the place is gone; and a grant that lapsed, or a request that was withdrawn, left no place."""
+    world.used, world.names = 99_000, (API_REQUESTS, BATCHES)
+    for who in ("gone", "back", "withdrawn"):
+        waits(gate.turn(request(who, 5_000)))
+    granted(gate.turn(request("had it", {BATCHES: 1})))
+    gate.ledger.leave(holder("withdrawn"), NOW)
+    ended = NOW + POLL + GHOST_AFTER
+    world.now = ended + WINDOW - TICK
+    for who, needs in (
+        ("back", {API_REQUESTS: 5_000}),
+        ("withdrawn", {API_REQUESTS: 5_000}),
+        ("had it", {BATCHES: 5_000}),
+    ):
+        waits(gate.turn(request(who, needs, world.now)))
+    world.now = ended + WINDOW
+    waits(gate.turn(request("gone", 5_000, world.now)))
+
+    places = {each.holder: each.requested_at for each in gate.ledger.waiting(ORG, world.now)}
+    late = ended + WINDOW - TICK
+    expected = {"back": NOW, "withdrawn": late, "had it": late, "gone": ended + WINDOW}
+    assert places == {holder(who): at for who, at in expected.items()}
+
+
+def test_a_misspelt_limit_is_refused_after_one_reading_and_blocks_nobody(gate: Gate, world: World) -> None:
+    """The org was asked and knows no such limit: the load fails at once, and those behind go on."""
+    decision = refused(gate.turn(request("typo", {API_REQUESTS: 1, "DailyApiRequest": 1})))
+
+    assert decision.reason.endswith("the nearest that it reports: DailyApiRequests.")
+    assert world.reads == [NOW]
+    assert gate.ledger.waiting(ORG, NOW) == ()
+    granted(gate.turn(request("next", 100_000)))
+
+
+def test_a_limit_that_is_missing_is_looked_for_once_more_before_a_refusal(gate: Gate, world: World) -> None:
+    """A refusal rests on a reading within the poll interval: the org may have got the limit meanwhile."""
+    granted(gate.turn(request("a", 1)))
+    world.now = NOW + POLL
+    world.names = (API_REQUESTS, BATCHES)
+
+    granted(gate.turn(request("b", {BATCHES: 1})))
+    assert world.reads == [NOW, NOW + POLL]
+
+
+def test_while_an_org_cannot_be_read_an_unknown_limit_blocks_no_other(gate: Gate, world: World) -> None:
+    """Who waits to learn of one limit lets those pass who need only what is known."""
+    world.names = (API_REQUESTS, BATCHES)
+    granted(gate.turn(request("a", 1)))
+    world.pass_time(minutes=20)
+    world.failure = UnavailableError("The org answered 503.", WHERE)
+    gate.store.add_readings([reading(0, world.now, source=ReadingSource.HEADER)])
+    waits(gate.turn(request("unknown", {API_REQUESTS: 1, BATCHES: 1}, world.now)))
+
+    granted(gate.turn(request("known", 10, world.pass_time(minutes=1))))

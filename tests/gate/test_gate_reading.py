@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_apiusage.gate import SOON, Gate
+from airflow_provider_apiusage.gate import READING_TAKES, SOON, Gate
 from airflow_provider_apiusage.quota.model import Decision, OnUnknown
 from airflow_provider_apiusage.salesforce.errors import (
+    AllowanceExhaustedError,
     ApiUsageError,
     AuthenticationError,
     ConcurrencyLimitError,
@@ -19,9 +20,9 @@ from airflow_provider_apiusage.salesforce.errors import (
 )
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.store.usage_store import UsageStore
-from airflow_provider_apiusage.usage.model import ReadingSource
+from airflow_provider_apiusage.usage.model import API_REQUESTS, ReadingSource
 from tests.support.gates import POLL, World, granted, refused, waits
-from tests.support.quota import MAX_AGE, NOW, ORG, holder, minutes, reading, request
+from tests.support.quota import BATCHES, MAX_AGE, NOW, ORG, holder, minutes, reading, request
 
 WHERE = Where("salesforce_default", "acme.my.salesforce.com")
 TICK = timedelta(microseconds=1)
@@ -80,7 +81,7 @@ def test_a_reading_that_is_on_its_way_is_waited_for(ledger: QuotaLedger, store: 
     granted(slow.gate(ledger, store).turn(request("a", 10)))
 
     assert waits(seen[0]).until == NOW + SOON
-    assert seen[0].reason.endswith("Another gate is asking the org.")
+    assert seen[0].reason.endswith("Another gate is asking the org, or could not read it a moment ago.")
     assert other_world.reads == []
     granted(other.turn(request("b", 10, on_unknown=OnUnknown.FAIL)))
 
@@ -165,6 +166,21 @@ def test_it_does_not_read_while_only_reservations_stand_in_the_way(gate: Gate, w
     assert world.reads == [NOW]
 
 
+@pytest.mark.parametrize("on_unknown", list(OnUnknown))
+def test_that_nothing_is_left_is_known_although_the_org_does_not_tell_who_it_is(
+    gate: Gate, world: World, store: UsageStore, on_unknown: OnUnknown
+) -> None:
+    """The refusal is a reading of the org that the request is about: a wait for room, and no doubt."""
+    world.failure = AllowanceExhaustedError("The org answered 403.", WHERE)
+
+    decision = waits(gate.turn(request("a", on_unknown=on_unknown)))
+
+    assert "headroom 0 (remaining 0 " in decision.reason
+    kept = store.latest_reading(ORG)
+    assert kept is not None
+    assert (kept.source, kept.remaining) == (ReadingSource.EXHAUSTED, 0)
+
+
 @pytest.mark.parametrize("kind", [UnavailableError, ConcurrencyLimitError, MalformedAnswerError])
 def test_a_failure_that_passes_is_waited_through(gate: Gate, world: World, kind: type[ApiUsageError]) -> None:
     """The gate stays shut, says why, and asks again after the poll interval."""
@@ -222,7 +238,7 @@ def test_known_figures_are_used_while_the_org_does_not_answer(gate: Gate, world:
     """A reading within max_age decides; that a newer one failed is only told to those who wait."""
     world.used = 50_000
     waits(gate.turn(request("large", 60_000)))
-    gate.withdraw(ORG, holder("large"))
+    gate.ledger.leave(holder("large"), NOW)
     world.failure = UnavailableError("The org answered 503.", WHERE)
     world.pass_time(minutes=10)
 
@@ -277,3 +293,114 @@ def test_a_header_does_not_put_off_a_reading_that_is_due(gate: Gate, world: Worl
 
     granted(gate.turn(asked))
     assert world.reads == [NOW, NOW + POLL]
+
+
+def paced(world: World, ledger: QuotaLedger, store: UsageStore, poll: timedelta) -> Gate:
+    """Return a gate with a poll interval of its own."""
+    return Gate(ledger, store, world.read, poll, world.clock)
+
+
+def test_a_gate_that_reads_rarely_keeps_no_other_from_reading(
+    world: World, ledger: QuotaLedger, store: UsageStore
+) -> None:
+    """The claim is given back when the reading is there: a gate of an hour does not shut out one of a minute."""
+    world.used, world.names = 95_000, (API_REQUESTS, BATCHES)
+    waits(paced(world, ledger, store, minutes(60)).turn(request("rare", {BATCHES: 10_000})))
+    eager, asked = paced(world, ledger, store, minutes(1)), request("often")
+    waits(eager.turn(asked))
+
+    world.used = 0
+    world.pass_time(minutes=1)
+    granted(eager.turn(asked))
+    assert world.reads == [NOW, NOW + minutes(1)]
+
+
+def test_a_reading_that_takes_long_is_made_once(ledger: QuotaLedger, store: UsageStore) -> None:
+    """While the first reading is on its way for minutes, gates with a shorter poll interval make no second one."""
+    seen: list[Decision] = []
+
+    class Slow(World):
+        def read(self) -> list:  # type: ignore[type-arg]
+            self.now += READING_TAKES - TICK
+            other_world.now = self.now
+            seen.append(other.turn(request("b", 10)))
+            return list(super().read())
+
+    slow, other_world = Slow(), World()
+    other = paced(other_world, ledger, store, minutes(1))
+
+    granted(paced(slow, ledger, store, minutes(1)).turn(request("a", 10)))
+
+    assert waits(seen[0]).until == other_world.now + TICK
+    assert other_world.reads == []
+
+
+def test_who_waits_for_a_reading_asks_ever_more_rarely(world: World, ledger: QuotaLedger, store: UsageStore) -> None:
+    """A process that died while it read is waited for with few looks, and then another one reads."""
+    with ledger.turn(ORG) as turn:
+        assert turn.claim_poll(NOW, NOW + READING_TAKES)
+    gate = world.gate(ledger, store)
+    looks = 0
+    while world.now < NOW + READING_TAKES:
+        looks += 1
+        world.now = waits(gate.turn(request("a"))).until
+
+    assert world.now == NOW + READING_TAKES
+    assert looks < 10
+    granted(gate.turn(request("a")))
+
+
+def test_after_a_reading_that_failed_nobody_tries_at_once(world: World, ledger: QuotaLedger, store: UsageStore) -> None:
+    """An org that is down is asked once per poll interval for all gates together, and few look meanwhile."""
+    world.failure = UnavailableError("The org answered 503.", WHERE)
+    waits(world.gate(ledger, store).turn(request("first")))
+    gate, looks = world.gate(ledger, store), 0
+    while world.reads == [NOW]:
+        looks += 1
+        decision = waits(gate.turn(request("second", at=NOW + TICK)))
+        world.now = decision.until
+
+    assert world.reads == [NOW, NOW + POLL]
+    assert looks < 10
+
+
+def test_a_failed_reading_of_a_gate_that_reads_rarely_delays_others_by_minutes(
+    world: World, ledger: QuotaLedger, store: UsageStore
+) -> None:
+    """Whatever the poll interval of who failed: after five minutes another one tries."""
+    world.failure = UnavailableError("The org answered 503.", WHERE)
+    waits(paced(world, ledger, store, minutes(60)).turn(request("rare", {BATCHES: 1})))
+    eager, asked = paced(world, ledger, store, minutes(1)), request("often")
+    world.failure = None
+    world.now = NOW + READING_TAKES - TICK
+    waits(eager.turn(asked))
+    world.now = NOW + READING_TAKES
+
+    granted(eager.turn(asked))
+
+
+def test_wrong_credentials_of_one_gate_do_not_delay_another(
+    world: World, ledger: QuotaLedger, store: UsageStore
+) -> None:
+    """Who cannot read gives the claim back: another connection to the org may be able to."""
+    world.failure = AuthenticationError("The org does not know the user.", WHERE)
+    with pytest.raises(AuthenticationError):
+        world.gate(ledger, store).turn(request("a"))
+    world.failure = None
+
+    granted(world.gate(ledger, store).turn(request("b", 10)))
+
+
+@pytest.mark.parametrize("on_unknown", list(OnUnknown))
+def test_figures_older_than_max_age_are_read_anew_whatever_the_poll_interval(
+    world: World, ledger: QuotaLedger, store: UsageStore, on_unknown: OnUnknown
+) -> None:
+    """With a poll interval longer than max_age a gate neither waits, fails nor lets through blind without looking."""
+    gate = paced(world, ledger, store, 2 * MAX_AGE)
+    granted(gate.turn(request("a", 10)))
+    world.now = NOW + MAX_AGE + TICK
+    world.used = 50_000
+
+    granted(gate.turn(request("b", 40_000, on_unknown=on_unknown)))
+    waits(gate.turn(request("c", 40_000, on_unknown=on_unknown)))
+    assert world.reads == [NOW, NOW + MAX_AGE + TICK]

@@ -36,7 +36,7 @@ def test_every_module_named_exists() -> None:
         for name in entry["python-modules"]
     ]
 
-    assert len(names) == 7
+    assert len(names) == 8
     for name in names:
         importlib.import_module(name)
 

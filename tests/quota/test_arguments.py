@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,8 @@ from airflow_provider_apiusage.quota.arguments import duration_from, needs_from,
 from airflow_provider_apiusage.quota.model import Holder, OnUnknown, QuotaRequest, Reserve
 from airflow_provider_apiusage.quota.wire import request_from_json, request_to_json
 
+NEEDS = {"DailyApiRequests": 1_000, "DailyBulkApiBatches": 5}
+
 
 @pytest.mark.parametrize(
     ("written", "needs"),
@@ -22,6 +25,9 @@ from airflow_provider_apiusage.quota.wire import request_from_json, request_to_j
         ("30000", {"DailyApiRequests": 30000}),
         (" 30,000 ", {"DailyApiRequests": 30000}),
         ("3e4", {"DailyApiRequests": 30000}),
+        ("1,230,000", {"DailyApiRequests": 1_230_000}),
+        ("1_230_000", {"DailyApiRequests": 1_230_000}),
+        ("30 000", {"DailyApiRequests": 30000}),
         (30000.0, {"DailyApiRequests": 30000}),
         (
             {"DailyApiRequests": 500, "DailyBulkApiBatches": "12"},
@@ -43,6 +49,68 @@ def test_calls_that_make_no_sense_are_refused_by_name(written: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        "30.000",
+        "30.0",
+        "30,5",
+        "30,00",
+        "1,2345",
+        "3,00,000",
+        "1,000_000",
+        "1.000.000",
+        "30,000.0",
+        ",000",
+        "30,",
+        "0,5",
+    ],
+)
+def test_a_number_in_another_notation_is_refused_wherever_it_stands(written: str) -> None:
+    """Thirty thousand with a point, or thirty and a half with a comma, must not become another number in silence."""
+    for calls in (written, {"DailyApiRequests": written}, json.dumps({"DailyApiRequests": written})):
+        with pytest.raises(ValueError, match="calls") as refused:
+            needs_from(calls)
+        assert written in str(refused.value)
+    with pytest.raises(ValueError, match="reserve"):
+        reserve_from({"DailyApiRequests": written}, needs=NEEDS)
+    with pytest.raises(ValueError, match="reserve"):
+        reserve_from(written, needs=NEEDS)
+
+
+def test_a_decimal_point_in_json_text_is_refused_too() -> None:
+    """JSON reads 30.000 as thirty; whoever wrote it may have meant more."""
+    with pytest.raises(ValueError, match=r"calls\['DailyApiRequests'\]='30.000'"):
+        needs_from('{"DailyApiRequests": 30.000}')
+
+
+@given(st.integers(1, 10**15), st.sampled_from([",", "_", " "]))
+def test_groups_of_three_mean_what_they_look_like(number: int, separator: str) -> None:
+    """Whatever the number: written in groups of three it is the same."""
+    assert needs_from(f"{number:,}".replace(",", separator)) == {"DailyApiRequests": number}
+
+
+@pytest.mark.parametrize(
+    ("reserve", "told"),
+    [
+        ({"DailyApiRequest": 50_000}, r"reserve names 'DailyApiRequest'.*DailyApiRequests, DailyBulkApiBatches"),
+        ('{"DailyBulkApiBatchez": 1}', "reserve names 'DailyBulkApiBatchez'"),
+    ],
+)
+def test_a_reserve_of_a_limit_that_is_not_asked_for_is_refused_by_name(reserve: Any, told: str) -> None:
+    """A misspelt name would keep nothing free, and nobody would notice."""
+    with pytest.raises(ValueError, match=told):
+        reserve_from(reserve, needs=NEEDS)
+
+
+def test_a_plain_reserve_is_about_calls() -> None:
+    """A number keeps calls of DailyApiRequests free; where none are asked for, it would keep nothing."""
+    with pytest.raises(ValueError, match="reserve names 'DailyApiRequests'"):
+        reserve_from(5_000, needs={"DailyBulkApiBatches": 1})
+    assert reserve_from("10%", needs={"DailyBulkApiBatches": 1}) == Reserve(share=0.1)
+    assert reserve_from(0, needs={"DailyBulkApiBatches": 1}) == Reserve({"DailyApiRequests": 0})
+
+
+@pytest.mark.parametrize(
     ("written", "reserve"),
     [
         (None, Reserve()),
@@ -58,14 +126,14 @@ def test_calls_that_make_no_sense_are_refused_by_name(written: Any) -> None:
 )
 def test_reserve_may_be_calls_a_share_or_a_mapping(written: Any, reserve: Reserve) -> None:
     """Whole numbers are calls, fractions and percentages are shares."""
-    assert reserve_from(written) == reserve
+    assert reserve_from(written, needs=NEEDS) == reserve
 
 
 @pytest.mark.parametrize("written", [-1, "-5", 1.0, 1.5, "100%", "-1%", "lots", "x%", {"DailyApiRequests": -1}, True])
 def test_a_reserve_that_makes_no_sense_is_refused_by_name(written: Any) -> None:
     """A reserve of everything, of less than nothing, or of no number is an error that names the field."""
     with pytest.raises(ValueError, match="reserve"):
-        reserve_from(written)
+        reserve_from(written, needs=NEEDS)
 
 
 @given(st.integers(0, 10**12), st.floats(0, 1, exclude_max=True))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from airflow_provider_apiusage.quota.model import OnUnknown, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.quota.policy import Approve, Knowledge, OpensAt, Verdict, decide, must_expire
+from airflow_provider_apiusage.quota.policy import Approve, Knowledge, OpensAt, Reported, Verdict, decide, must_expire
 from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading, ReadingSource
 from tests.support.quota import BATCHES, MAX_AGE, NOW, minutes, reading, request
 
@@ -257,3 +257,62 @@ def test_ages_are_told_in_seconds_or_minutes() -> None:
         "2 min",
         "1,440 min",
     ]
+
+
+TYPO = "DailyBulkApiBatchez"
+
+
+def having_read(at: datetime, *names: str) -> Knowledge:
+    """Return what one turn knows that has read ``/limits``: nothing is used of the limits it told."""
+    readings = {name: reading(0, at, name=name) for name in names}
+    return Knowledge(readings, {}, NOW, RETRY_AT, reported=lambda: Reported(at, frozenset(names)))
+
+
+@pytest.mark.parametrize("on_unknown", [OnUnknown.WAIT, OnUnknown.FAIL])
+def test_a_limit_that_the_org_does_not_report_is_refused_with_the_names_next_to_it(on_unknown: OnUnknown) -> None:
+    """A misspelt name is not waited for until the sensor times out."""
+    asked = request("a", {API_REQUESTS: 1, TYPO: 1}, on_unknown=on_unknown)
+
+    [(_, verdict)] = decide([asked], having_read(NOW - MAX_AGE, API_REQUESTS, BATCHES, "DataStorageMB"))
+
+    assert isinstance(verdict, Refuse)
+    assert verdict.reason == (
+        "DailyBulkApiBatchez: the org reports no limit of this name to the connection's user; the nearest that it "
+        "reports: DailyBulkApiBatches."
+    )
+
+
+def test_a_name_like_no_other_is_refused_without_a_guess() -> None:
+    """Nothing is made up where no name is near."""
+    [(_, verdict)] = decide([request("a", {"Xyzzy": 1})], having_read(NOW, API_REQUESTS))
+
+    assert isinstance(verdict, Refuse)
+    assert verdict.reason.endswith("none that it reports is called nearly so.")
+
+
+def test_who_may_start_without_knowing_is_told_that_the_org_reports_no_such_limit() -> None:
+    """With on_unknown='allow' the load starts, as its author said; the reason tells of the name."""
+    [(_, verdict)] = decide([request("a", {TYPO: 1}, on_unknown=OnUnknown.ALLOW)], having_read(NOW, BATCHES))
+
+    assert isinstance(verdict, Approve)
+    assert "DailyBulkApiBatches" in verdict.reason
+
+
+def test_an_old_reading_refuses_no_name() -> None:
+    """What the org reported longer ago than max_age does not tell what it reports now."""
+    old = having_read(NOW - MAX_AGE - timedelta(seconds=1), BATCHES)
+
+    [(_, verdict)] = decide([request("a", {TYPO: 1})], old)
+
+    assert isinstance(verdict, Wait)
+
+
+def test_a_limit_known_by_a_header_needs_no_report() -> None:
+    """Where the user may not see a limit in /limits, but a response told it, there is a figure to go by."""
+    known = having_read(NOW, BATCHES)
+    header = reading(0, source=ReadingSource.HEADER)
+    known.readings[API_REQUESTS] = header  # type: ignore[index]
+
+    [(_, verdict)] = decide([request("a", 10)], known)
+
+    assert isinstance(verdict, Approve)

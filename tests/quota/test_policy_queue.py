@@ -81,6 +81,27 @@ def test_who_may_start_without_knowing_still_takes_its_place() -> None:
     assert kinds(queue[1:]) == [Approve]
 
 
+def test_who_waits_for_an_unknown_holds_no_place_on_what_is_known() -> None:
+    """A limit of which nothing can be learnt stops those that name it, and nobody else."""
+    queue = [
+        request("doubtful", {API_REQUESTS: 1, BATCHES: 1}),
+        request("calls", 10),
+        request("bold", {API_REQUESTS: 1, BATCHES: 1}, on_unknown=OnUnknown.ALLOW),
+        request("more calls", 10),
+        request("batches", {BATCHES: 1}),
+    ]
+
+    assert kinds(queue, reading(0)) == [Wait, Approve, Wait, Approve, Wait]
+
+
+def test_who_waits_for_room_and_for_an_unknown_gets_its_place_when_that_is_known() -> None:
+    """From then on it stands where it stood: nobody overtakes who waits for room."""
+    queue = [request("first", {API_REQUESTS: 60_000, BATCHES: 1}), request("second", 10)]
+
+    assert kinds(queue, reading(50_000)) == [Wait, Approve]
+    assert kinds(queue, reading(50_000), reading(0, limit=15_000, name=BATCHES)) == [Wait, Wait]
+
+
 def test_each_request_keeps_its_own_reserve() -> None:
     """What one leaves free for people another may take, if its author said so."""
     queue = [request("modest", 60_000, reserve=0.5), request("all in", 40_000)]
@@ -146,13 +167,13 @@ def test_alone_a_request_is_approved_exactly_if_it_fits(needs: dict[str, int], k
 
 @given(queues(), knowledge())
 def test_who_waits_blocks_all_behind_that_share_a_limit(queue: list[QuotaRequest], known: Knowledge) -> None:
-    """Whoever is approved shares no limit with anybody before it who waits."""
+    """Whoever is approved shares no limit with anybody before it who waits, unless that one waits for an unknown."""
     blocked: set[str] = set()
     for asked, verdict in decide(queue, known):
         if isinstance(verdict, Approve):
             assert not blocked & set(asked.needs)
         elif isinstance(verdict, Wait):
-            blocked |= set(asked.needs)
+            blocked |= {name for name in asked.needs if name not in known.readings} or set(asked.needs)
 
 
 @given(queues(), knowledge())

@@ -170,3 +170,64 @@ def test_neither_repr_nor_error_shows_a_secret() -> None:
     with pytest.raises(ConfigurationError) as error:
         chosen(access_token="acc-secret")
     assert "acc-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"login": "u", "password": "p", "security_token": "t"},
+        {"consumer_key": "k", "consumer_secret": "s", "domain": "acme.my"},
+        {"login": "u", "consumer_key": "k", "private_key": "pem", "instance_url": "acme.my"},
+    ],
+)
+def test_a_session_id_that_cannot_be_used_is_refused(fields: dict[str, str]) -> None:
+    """Whoever gives a token means it: without an org to use it at, nobody else is logged in in its place."""
+    login, password = fields.pop("login", None), fields.pop("password", None)
+    with pytest.raises(ConfigurationError, match="instance_url") as refused:
+        credentials_from(login=login, password=password, extras=fields, where=WHERE, session_id="00D!of-another")
+    assert "of-another" not in str(refused.value)
+
+
+PROXIES_OF_NO_USE = [
+    "http://corp:s3cr3t-pw@proxy.example:31x28",
+    "http://corp:s3cr3t/pw@127.0.0.1:9",
+    "http://corp:99/s3cr3t@127.0.0.1:9",
+    "http://corp:s3cr3t?pw@127.0.0.1:9",
+    "http://corp:s3cr3t#pw@127.0.0.1:9",
+    "http://corp:s3cr3t@",
+    "gopher://corp:s3cr3t@127.0.0.1:9",
+    "http://[corp:s3cr3t@127.0.0.1:9",
+    "http://corp:s3cr3t@127.0.0.1:99999",
+]
+
+
+@pytest.mark.parametrize("proxy", PROXIES_OF_NO_USE)
+@pytest.mark.parametrize("wrap", [str, lambda url: {"https": url}, lambda url: json.dumps({"https": url})])
+def test_a_proxy_that_is_no_url_is_refused_without_its_password(proxy: str, wrap: Any) -> None:
+    """A slash that was not escaped splits a password in two; neither half shows."""
+    with pytest.raises(ConfigurationError, match="'proxies'") as refused:
+        chosen(access_token="a", instance_url=URL, proxies=wrap(proxy))
+    assert "s3cr3t" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://proxy:3128",
+        "https://proxy",
+        "proxy:3128",
+        "corp:pw@proxy:3128",
+        "socks5h://corp:pw@proxy/",
+        "http://[::1]:3",
+    ],
+)
+def test_a_proxy_is_kept_as_it_was_written(proxy: str) -> None:
+    """With and without a scheme, a port, or a user."""
+    assert chosen(access_token="a", instance_url=URL, proxies=proxy).proxies == {"http": proxy, "https": proxy}
+
+
+def test_the_password_of_a_proxy_is_a_secret() -> None:
+    """As it is written in the URL, and as it is meant."""
+    secrets = chosen(access_token="a", instance_url=URL, proxies="http://corp:s3cr3t%2Fpw@proxy:9").secrets
+
+    assert {"s3cr3t%2Fpw", "s3cr3t/pw"} <= set(secrets)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,14 +294,43 @@ def test_our_calls_bear_our_name(connect: Callable[..., Client], sandbox: Sandbo
     assert [r["client"] for r in requests_seen if r["path"].endswith("/limits")] == ["airflow-provider-apiusage"]
 
 
-def test_the_orgs_id_is_free_where_the_token_tells_it(connect: Callable[..., Client], sandbox: SandboxServer) -> None:
-    """A session id starts with the org's id; an opaque token costs one query."""
-    assert connect().org.org_id() == sandbox.org.identity.org_id
+def test_the_orgs_id_is_free_where_the_token_or_the_login_tells_it(
+    connect: Callable[..., Client], sandbox: SandboxServer
+) -> None:
+    """A session id starts with the org's id, and a login's answer has it; a bare opaque token costs one query."""
+    org_id = sandbox.org.identity.org_id
+    assert connect("access_token").org.org_id() == org_id
 
     sandbox.org.change({"session_id_style": "opaque"})
-    client = connect()
-    assert client.org.org_id() == client.org.org_id() == sandbox.org.identity.org_id
-    assert client.session.calls == 1
+    for flow in FLOWS:
+        client = connect(flow)
+        assert client.org.org_id() == client.org.org_id() == org_id
+        assert client.session.calls == (1 if flow == "access_token" else 0)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_an_exhausted_org_still_tells_who_it_is(
+    connect: Callable[..., Client], sandbox: SandboxServer, flow: str
+) -> None:
+    """That nothing is left is a reading, and a reading needs an org."""
+    sandbox.org.change({"session_id_style": "opaque", "limit": 20_000, "hard_limit": 20_000})
+    client = connect(flow)
+
+    assert client.org.org_id() == sandbox.org.identity.org_id
+
+
+def test_an_exhausted_org_that_does_not_tell_who_it_is_says_that_it_is_exhausted(
+    connect: Callable[..., Client], sandbox: SandboxServer
+) -> None:
+    """A token may not be allowed to ask whose it is; what the org said first is what counts."""
+    sandbox.org.change({"session_id_style": "opaque", "limit": 20_000, "hard_limit": 20_000})
+    client = connect("access_token")
+    for body in ({"error": "insufficient_scope"}, {"organization_id": None}, []):
+        sandbox.org.faults.clear()
+        status = 403 if "error" in body else 200
+        sandbox.org.faults.order(Fault("status", status=status, body=body, path="/oauth2/userinfo"))
+        with pytest.raises(AllowanceExhaustedError):
+            client.org.org_id()
 
 
 @pytest.mark.parametrize(
@@ -347,3 +378,62 @@ def test_a_key_that_is_none_is_a_configuration_error(sandbox: SandboxServer) -> 
     with pytest.raises(ConfigurationError, match="private_key") as wrong:
         log_in(credentials, MeteredSession(WHERE), WHERE)
     assert "broken" not in str(wrong.value)
+
+
+def test_a_netrc_replaces_no_token(
+    connect: Callable[..., Client], sandbox: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in a request nor after a redirect within the org."""
+    (tmp_path / "netrc").write_text("default login someone password of-another-program\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    client = connect()
+    sandbox.org.faults.order(
+        Fault("redirect", location=f"{client.login.instance_url}/services/data/v61.0/limits", path="/v62.0/limits")
+    )
+
+    assert client.org.limits()[0]
+
+
+def test_a_proxy_of_no_use_is_a_configuration_error(connect: Callable[..., Client]) -> None:
+    """A gate does not wait for a scheme to become one."""
+    client = connect()
+    client.session.proxies = {"https": "socks5://127.0.0.1:9"}
+
+    with pytest.raises(ConfigurationError, match="SOCKS"):
+        client.org.limits()
+
+
+def test_a_body_that_can_be_sent_once_is_sent_once(connect: Callable[..., Client], sandbox: SandboxServer) -> None:
+    """After an expired token the caller gets the 401, not the answer to an empty request; the next call has a token."""
+    client = connect()
+    url = f"{client.login.instance_url}/services/data/v62.0/sobjects/Account"
+    headers = {"Authorization": f"Bearer {client.login.token}", "Content-Type": "application/json"}
+    sandbox.org.sessions.expire()
+
+    def post(body: Any) -> int:
+        return client.session.post(url, data=body, headers=headers).status_code
+
+    assert post(iter([b'{"Name": "A"}'])) == 401
+    assert client.session.calls == 1
+    assert post(iter([b'{"Name": "A"}'])) == 201
+    sandbox.org.sessions.expire()
+    assert post(BytesIO(b'{"Name": "B"}')) == 201
+
+
+@pytest.mark.parametrize("report", ["00OAA0000000001", "00OAA0000000001AAA"])
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 503}, {"kind": "reset"}])
+def test_a_run_of_a_report_is_not_repeated(
+    connect: Callable[..., Client], sandbox: SandboxServer, report: str, fault: dict[str, Any]
+) -> None:
+    """It is a GET, but each one makes the org work for up to two minutes; a look at one in the background is cheap."""
+    client = connect()
+    sandbox.org.faults.order(Fault(path="/analytics/reports/", **fault))
+
+    with pytest.raises(UnavailableError):
+        client.org.get(f"analytics/reports/{report}", "running it", params={"includeDetails": "true"})
+    assert client.session.calls == 1
+    for path in (f"analytics/reports/{report}/instances/0LG1", f"analytics/reports/{report}/describe"):
+        calls = client.session.calls
+        with pytest.raises(UnavailableError):
+            client.org.get(path, "looking")
+        assert client.session.calls - calls == 4

@@ -10,7 +10,7 @@ from airflow_provider_apiusage.gate import Gate
 from airflow_provider_apiusage.quota.model import Decision, Grant, Refuse, Wait
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.store.usage_store import UsageStore
-from airflow_provider_apiusage.usage.model import LimitReading
+from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading
 from tests.support.quota import NOW, reading
 
 POLL = timedelta(minutes=5)
@@ -24,6 +24,7 @@ class World:
     :param limit: the allowance.
     :param failure: raised instead of an answer.
     :param reads: when the org was read.
+    :param names: the limits that it tells, all of them used alike.
     """
 
     used: int = 0
@@ -31,6 +32,7 @@ class World:
     now: datetime = NOW
     failure: Exception | None = None
     reads: list[datetime] = field(default_factory=list)
+    names: Sequence[str] = (API_REQUESTS,)
 
     def clock(self) -> datetime:
         """Return our time."""
@@ -41,7 +43,7 @@ class World:
         self.reads.append(self.now)
         if self.failure is not None:
             raise self.failure
-        return [reading(self.used, self.now, limit=self.limit)]
+        return [reading(self.used, self.now, limit=self.limit, name=name) for name in self.names]
 
     def pass_time(self, **duration: float) -> datetime:
         """Let time pass."""
