@@ -31,6 +31,7 @@ def get_provider_info() -> dict[str, Any]:
                 "operators.event_log",
                 "operators.quota",
                 "operators.retention",
+                "operators.forecast",
             )
         ],
         "sensors": [_modules("sensors.quota")],

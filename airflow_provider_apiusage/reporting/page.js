@@ -4,6 +4,8 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const boxes = [...document.querySelectorAll("[data-chart]")].filter((box) => figures[box.dataset.chart]);
   const tables = [...document.querySelectorAll("details")];
+  // Narrower than a sheet of A4 or Letter between its margins, in pixels: the page is laid out anew only after drawing.
+  const PAPER = 660;
   let paper = false;
 
   const paint = (value, palette) => {
@@ -18,7 +20,7 @@
     const palette = palettes[dark.matches && !paper ? "dark" : "light"];
     const { data, layout } = paint(figures[box.dataset.chart], palette);
     box.classList.add("drawn");
-    layout.width = box.clientWidth;
+    layout.width = paper ? Math.min(PAPER, box.clientWidth) : box.clientWidth;
     layout.font.size = layout.width < 520 ? 11 : 13;
     Plotly.react(box, data, layout, { displayModeBar: false, showTips: false });
   };

@@ -37,7 +37,7 @@ POINTS = tuple(timedelta(seconds=SLOT) * n for n in range(DAY + 1))
 
 
 MISPLACED = 0.2
-"""Share of an ordinary day's calls that readings alone may place at another time of the day."""
+"""Share of an ordinary day's calls that readings alone may place at another time; twice as many of few days."""
 
 LATE_SHARE = 0.03
 """Share of the calls of a day that hourly counts may still lack while late rows can come."""
@@ -147,7 +147,7 @@ def _points(
         low, high = spread.at(ahead)
         unit = paths.unit(origin, expected, ahead)
         part = ahead / DAY
-        astray = MISPLACED * (1 - history.pinned) * ordinary * (part * (1 - part)) ** 0.5
+        astray = MISPLACED * (2 - spread.sure) * (1 - history.pinned) * ordinary * (part * (1 - part)) ** 0.5
         new = Range(
             max(new.low, round(expected - hypot(low * unit, astray))),
             max(new.expected, round(expected)),

@@ -34,12 +34,11 @@ HALF_LIFE = 14 * DAY
 NEAR = 8
 """Slots by which the time of day of a score may differ and weigh in full."""
 FAR_WEIGHT = 0.3
-OTHER_KIND = 0.3
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """How much of a forecast may be yesterday alone."""
-ENOUGH = 48
-"""Scores from which they alone make the range."""
-WIDE = (-0.8, 1.2)
+ENOUGH = 7 * DAY // STEP
+"""Scores from which they alone make the range: a week of them. Until then yesterday alone tells more, too."""
+WIDE = (-0.7, 1.0)
 """The range without any score, in units of :meth:`Paths.unit`."""
 LOW, HIGH = 0.05, 0.95
 """Quantiles of the errors that make the range."""
@@ -142,21 +141,25 @@ class Paths:
 class Spread:
     """What is learned from trials: how much yesterday alone tells, and how far what comes may be from that.
 
+    ``sure`` is 0 without trials and 1 with enough of them.
+
     :param trials: as :meth:`Paths.trials` returns them.
     """
 
     def __init__(self, trials: dict[int, list[Trial]]) -> None:
         self.scores = len(trials[HORIZONS[-1]])
+        self.sure = min(1.0, self.scores / ENOUGH)
         self._share, self._low, self._high = [], [], []
         for horizon in HORIZONS:
             found = trials[horizon]
             sure = min(1.0, len(found) / ENOUGH)
-            share = min(SHARES, key=lambda s: sum(t.weight * abs(t.error(s)) for t in found)) if sure == 1 else 0.0
+            share = min(SHARES, key=lambda s: sum(t.weight * abs(t.error(s)) for t in found))
+            share = max(share, 1 - sure)
             errors = sorted((t.error(share) / t.unit, t.weight) for t in found)
             low, high = (_quantile(errors, LOW), _quantile(errors, HIGH)) if errors else (0.0, 0.0)
             self._share.append(share)
-            self._low.append(min(0.0, sure * low + (1 - sure) * WIDE[0]))
-            self._high.append(max(0.0, sure * high + (1 - sure) * WIDE[1]))
+            self._low.append(min(0.0, low, sure * low + (1 - sure) * WIDE[0]))
+            self._high.append(max(0.0, high, sure * high + (1 - sure) * WIDE[1]))
 
     def yesterday(self, ahead: float) -> float:
         """Return the share of yesterday's calls in what is expected ``ahead`` slots from what was seen last."""

@@ -19,13 +19,14 @@ def states(run: Any) -> dict[str, str]:
     return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
 
 
-def test_there_are_five_examples() -> None:
-    """Snapshot, reconciliation, backfill of event logs, retention, and gated load."""
+def test_there_are_six_examples() -> None:
+    """Snapshot, reconciliation, backfill of event logs, retention, gated load, and one that branches on a forecast."""
     assert [file.stem for file in EXAMPLES] == [
         "api_usage_backfill",
         "api_usage_reconcile",
         "api_usage_retention",
         "api_usage_snapshot",
+        "branch_on_forecast",
         "gated_bulk_load",
     ]
 
@@ -43,7 +44,8 @@ def test_every_example_runs_to_success(
     (dag,) = bag.dags.values()
 
     options = {"run_conf": {"start": "2026-10-06", "end": "2026-10-07"}} if "backfill" in file.stem else {}
-    assert set(states(run_dag(dag, **options)).values()) == {"success"}
+    skipped = {"skipped"} if "branch" in file.stem else set()
+    assert set(states(run_dag(dag, **options)).values()) == {"success"} | skipped
 
 
 def test_the_backfill_without_a_period_looks_30_days_back(

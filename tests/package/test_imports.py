@@ -11,6 +11,7 @@ DAG_FACING = [
     "airflow_provider_apiusage.operators.reconcile",
     "airflow_provider_apiusage.operators.quota",
     "airflow_provider_apiusage.operators.retention",
+    "airflow_provider_apiusage.operators.forecast",
     "airflow_provider_apiusage.sensors.quota",
     "airflow_provider_apiusage.triggers.quota",
     "airflow_provider_apiusage.ui.plugin",

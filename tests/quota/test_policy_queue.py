@@ -94,6 +94,17 @@ def test_who_waits_for_an_unknown_holds_no_place_on_what_is_known() -> None:
     assert kinds(queue, reading(0)) == [Wait, Approve, Wait, Approve, Wait]
 
 
+def test_who_stands_behind_a_doubt_holds_no_other_place_either() -> None:
+    """A request that knows enough waits behind one that does not, but those behind it are held up by neither."""
+    readings = reading(0), reading(0, NOW - minutes(5), limit=15_000, name=BATCHES)
+    both = {API_REQUESTS: 1, BATCHES: 1}
+    queue = [request("doubtful", both, max_age=minutes(1)), request("sure", both), request("calls", 10)]
+
+    assert kinds(queue, *readings) == [Wait, Wait, Approve]
+    queue[1] = request("needs room", {API_REQUESTS: 100_000, BATCHES: 1})
+    assert kinds([*queue[:2], request("more", 1)], readings[1], reading(1)) == [Wait, Wait, Wait]
+
+
 def test_who_waits_for_room_and_for_an_unknown_gets_its_place_when_that_is_known() -> None:
     """From then on it stands where it stood: nobody overtakes who waits for room."""
     queue = [request("first", {API_REQUESTS: 60_000, BATCHES: 1}), request("second", 10)]

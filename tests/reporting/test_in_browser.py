@@ -16,6 +16,9 @@ from tests.reporting.contents import busy, nothing, over
 DRAWN = "[...document.querySelectorAll('[data-chart]')].map((box) => box.querySelectorAll('svg.main-svg').length)"
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 INK = "getComputedStyle(document.querySelector('[data-chart] .xtick text')).fill"
+WIDEST = "Math.max(...[...document.querySelectorAll('.main-svg')].map((svg) => svg.getBoundingClientRect().width))"
+SHEET = 180 / 25.4 * 96
+"""Pixels between the margins of A4."""
 CHARTS_FIT = (
     "[...document.querySelectorAll('[data-chart]')].every((box) => "
     "box.querySelector('.main-svg').getBoundingClientRect().width <= box.clientWidth)"
@@ -74,12 +77,13 @@ async def test_charts_follow_when_night_falls(tmp_path: Path, page: Page) -> Non
 
 
 async def test_paper_is_light_and_has_the_tables(tmp_path: Path, page: Page) -> None:
-    """In print charts are light and every table is open; afterwards all is as before."""
+    """In print charts are light and fit the sheet, and every table is open; afterwards all is as before."""
     await page.open(written(tmp_path, busy()), width=1280, scheme="dark")
     await page.run("dispatchEvent(new Event('beforeprint'))")
 
     assert await page.run(INK) == rgb(palette.LIGHT["ink"])
     assert await page.run("document.querySelectorAll('details:not([open])').length") == 0
+    assert await page.run(WIDEST) <= SHEET
 
     await page.run("dispatchEvent(new Event('afterprint'))")
     assert await page.run(INK) == rgb(palette.DARK["ink"])

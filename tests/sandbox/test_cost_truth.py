@@ -233,6 +233,17 @@ def test_a_bulk_query_costs_a_job_its_reads_its_pages_and_megabytes(
     )
 
 
+@pytest.mark.parametrize("name", ["äöü", "Grüße", "naïve café"])
+def test_letters_beyond_ascii_may_take_two_jobs(
+    org: SandboxOrg, salesforce: Any, waited: list[float], name: str
+) -> None:
+    """simple-salesforce measures ``records=`` two ways: with more such letters than rows it makes two jobs of one."""
+    rows = [{"Name": name}] * 1_000
+    taken = counted(org, lambda: salesforce.bulk2.Account.insert(records=rows))
+
+    assert taken == estimate_cost(records=1_000, api="bulk2", batch_size=500, polls=1, result_files=0)
+
+
 def test_the_example_of_the_documentation(org: SandboxOrg, salesforce: Any, waited: list[float]) -> None:
     """25,000 rows by Bulk 1.0 with one read of each batch are 11 calls and 3 batches."""
     taken = counted(org, lambda: bulk1()(salesforce, 25_000))

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_apiusage.quota.arguments import needs_from
@@ -86,12 +86,14 @@ def simulated(rows: int, api: str, size: int | None, load: dict[str, int]) -> di
     return {name: log.count(name) for name in dict.fromkeys(log)}
 
 
-@given(near_borders, st.sampled_from(APIS), options, st.data())
+@settings(max_examples=300)
+@given(st.sampled_from(APIS), options, st.integers(0, 3), st.integers(-2, 2), st.data())
 def test_the_formulas_count_what_a_load_does_step_by_step(
-    rows: int, api: str, load: dict[str, int], data: st.DataObject
+    api: str, load: dict[str, int], times: int, off: int, data: st.DataObject
 ) -> None:
     """Cut row by row into calls, batches, jobs and pages, a load takes what was estimated, of every limit."""
-    size = data.draw(st.none() | st.integers(1, LARGEST.get(api, 60_000)), label="batch_size")
+    size = data.draw(st.none() | st.integers(1, LARGEST.get(api, 15_000)), label="batch_size")
+    rows = max(1, (size or LARGEST.get(api, 10_000)) * times + off)
 
     assert estimate_cost(records=rows, api=api, batch_size=size, **load) == simulated(rows, api, size, load)
 
@@ -113,6 +115,15 @@ def test_more_retries_never_cost_less(rows: int, api: str, load: dict[str, int],
 
     assert all(plain[name] <= few[name] <= many[name] for name in plain)
     assert estimate_cost(records=rows, api=api, retry_share=1, **load) == plain + plain
+
+
+@pytest.mark.parametrize(
+    ("rows", "share", "calls"),
+    [(201, 0.001, 202), (100, 0.07, 107), (100, "0.07", 107), (100, 0.071, 108), (100, 0, 100)],
+)
+def test_a_share_is_taken_as_written(rows: int, share: float | str, calls: int) -> None:
+    """Rows begun count as rows, and 7 % of 100 are 7, though the nearest float to 0.07 is a little more."""
+    assert estimate_cost(records=rows, api="rest", retry_share=share) == {API_REQUESTS: calls}
 
 
 @given(near_borders, st.sampled_from(APIS), st.floats(0, 1))

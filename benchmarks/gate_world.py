@@ -1,0 +1,194 @@
+"""An org, its other users and its loads, in steps of seconds; whoever decides about the loads is put to the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from typing import Protocol
+
+from airflow_provider_apiusage.sandbox.accounting import Accounting
+from airflow_provider_apiusage.sandbox.clock import VirtualClock
+from airflow_provider_apiusage.sandbox.identity import USERS, Identity
+from airflow_provider_apiusage.sandbox.ledger import Caller
+from airflow_provider_apiusage.sandbox.settings import OrgSettings
+from benchmarks.gate_scenarios import BEGIN, DAY, LIMIT, RESERVE, Load, Scenario, instant
+
+STEP = 5
+"""Seconds of a step."""
+HEADER_EVERY = 60
+"""Seconds between two readings that a running load leaves in the store."""
+SNAPSHOT_EVERY = 900
+RESERVED = round(LIMIT * RESERVE)
+EPOCH_SECOND = int(BEGIN.timestamp())
+
+OTHERS = Caller(USERS[1].id, family="SOAP", resource="query")
+LOADS = Caller(USERS[2].id, family="REST", resource="/v67.0/query")
+LOOKS = Caller(USERS[2].id, family="REST", resource="/v67.0/limits")
+
+
+class Decider(Protocol):
+    """Whoever lets loads in."""
+
+    def arrive(self, load: Load) -> None:
+        """A load asks for its calls."""
+
+    def decide(self) -> Iterable[Load]:
+        """Return the loads that may start now."""
+
+    def ended(self, load: Load) -> None:
+        """A load has ended properly, or died (``load.crashes_after``)."""
+
+    def reading(self, used: int, source: str) -> None:
+        """The org was read anyway: a ``header`` of a running load, or a ``snapshot``."""
+
+    def would_open(self, room: int) -> Iterable[Load]:
+        """Return the waiting loads that this decider would let in now if it knew the present exactly.
+
+        :param room: what the limit leaves beside the reserve and what is truly used.
+        """
+
+
+class Org(Accounting):
+    """The sandbox org's accounting, with marks that are missed if the scenario says so."""
+
+    slipping: Random | None = None
+    mark = 0
+    hour = 0
+
+    @property
+    def bucket(self) -> timedelta:
+        """Granularity of expiry. Buckets that begin at 1970 and end now are as good as a mark at any second."""
+        if self.slipping is None:
+            return super().bucket
+        return timedelta(seconds=self.mark)
+
+    def tick(self, second: int) -> None:
+        """Let the mark move on: on the hour, in three cases of five, and never more than three hours late."""
+        hour = second // 3600 * 3600
+        if self.slipping is not None and hour > self.hour:
+            self.hour = hour
+            if hour - self.mark > 3 * 3600 or self.slipping.random() < 0.6:
+                self.mark = hour
+
+
+@dataclass
+class Measures:
+    """What came of a run."""
+
+    looks: int = 0
+    refused: int = 0
+    locked_minutes: set[int] = field(default_factory=set)
+    served: int = 0
+    over: int = 0
+
+
+class World:
+    """One org with a decider.
+
+    :param scenario: what happens.
+    :param seed: the same seed gives the same others and loads, whoever decides.
+    :param days: days with loads, after the warm-up.
+    """
+
+    def __init__(self, scenario: Scenario, seed: str, days: int) -> None:
+        self.scenario, self.days = scenario, days
+        total = scenario.warm_up + days
+        self.others = scenario.others(total + 1, Random(f"others {seed}"))
+        first = scenario.warm_up * 86_400
+        self.loads = [
+            load
+            for load in scenario.arrivals(scenario, total, Random(f"loads {seed}"))
+            if load.arrives_at >= first
+        ]
+        self.loads.sort(key=lambda load: load.arrives_at)
+        settings = OrgSettings(limit=LIMIT, expiry_bucket_minutes=scenario.bucket, staleness_seconds=scenario.stale)
+        self.clock = VirtualClock(BEGIN)
+        self.org = Org(0, self.clock, settings, Identity())
+        self.org.slipping = Random(f"slips {seed}") if scenario.slips else None
+        self.org.mark = EPOCH_SECOND
+        self.second = 0
+        self.measures = Measures()
+        self._second_of_minute = Random(f"seconds {seed}")
+        self._snapshot_phase = Random(f"phase {seed}").randrange(900)
+        self._header_due: dict[int, int] = {}
+        self._open: dict[int, Load] = {}
+
+    @property
+    def used(self) -> int:
+        """What is truly used now."""
+        return self.org.ledger.rolling(instant(self.second), self.org.bucket)
+
+    def call(self, count: int, caller: Caller) -> int:
+        """Make calls; return how many the org took."""
+        at = instant(self.second)
+        taken = count
+        if not self.org.ledger.surely_below(at, LIMIT - count, self.org.bucket):
+            taken = max(0, min(count, LIMIT - self.used))
+        if taken < count and caller is not LOOKS and self.second >= self.scenario.warm_up * 86_400:
+            self.measures.locked_minutes.add(self.second // 60)
+            self.measures.refused += count - taken
+        self.org.ledger.record(at, caller, taken)
+        return taken
+
+    def look(self) -> int | None:
+        """Read the org's limits: one call; what is used as it tells, or ``None`` if nothing was left for the call."""
+        if self.call(1, LOOKS) == 0:
+            return None
+        self.measures.looks += 1
+        return self.org.reported
+
+    def run(self, decider: Decider) -> Measures:
+        """Let all the days pass."""
+        scenario, end = self.scenario, (self.scenario.warm_up + self.days) * 86_400
+        arrivals, running = iter(self.loads), []
+        coming = next(arrivals, None)
+        minute, due = 0, self._second_of_minute.randrange(60)
+        snapshot_due = self._snapshot_phase
+        while self.second < end:
+            loading = self.second >= scenario.warm_up * 86_400
+            self.second += STEP if loading else 60
+            self.clock.set(instant(self.second))
+            self.org.tick(EPOCH_SECOND + self.second)
+            while minute * 60 + due <= self.second:
+                self.call(self.others[minute], OTHERS)
+                minute, due = minute + 1, self._second_of_minute.randrange(60)
+            for load in running:
+                self._spend(load, decider)
+            running = [load for load in running if load.ended_at is None]
+            if scenario.snapshots and self.second >= snapshot_due:
+                snapshot_due += SNAPSHOT_EVERY
+                decider.reading(self.org.reported, "snapshot")
+            if not loading:
+                continue
+            while coming is not None and coming.arrives_at <= self.second:
+                decider.arrive(coming)
+                coming = next(arrivals, None)
+            found = {load.number: load for load in decider.would_open(LIMIT - RESERVED - self.used)}
+            for load in found.values():
+                if load.opened_at is None:
+                    load.opened_at = self.second
+            for number, load in self._open.items():
+                if number not in found and load.granted_at is None:
+                    load.opened_at = None
+            self._open = found
+            for load in decider.decide():
+                load.granted_at = self.second
+                opened = self.second if load.opened_at is None else load.opened_at
+                load.latency = self.second - opened
+                running.append(load)
+                self._header_due[load.number] = self.second + 1
+        return self.measures
+
+    def _spend(self, load: Load, decider: Decider) -> None:
+        stop = load.cost if load.crashes_after is None else load.crashes_after
+        taken = self.call(min(round(load.pace * STEP), stop - load.spent), LOADS)
+        load.spent += taken
+        self.measures.served += taken
+        if self.second >= self._header_due[load.number] and taken:
+            self._header_due[load.number] = self.second + HEADER_EVERY
+            decider.reading(self.org.reported, "header")
+        if load.spent >= stop:
+            load.ended_at = self.second
+            decider.ended(load)
