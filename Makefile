@@ -1,4 +1,4 @@
-# make test   everything, on a machine that has only Python 3.11+ and make
+# make test   everything, on a machine that has only Python 3.11+, make and Chromium
 # make check  lint, types, import contracts, unit tests: under a minute
 # make demo   the main job in a real Airflow against an org on this machine
 # make lock   pin the dependencies anew

@@ -2,6 +2,8 @@
 
 Set the Airflow variable ``apiusage_daily_report`` to the id of a saved copy of the report "API Usage Last 7 Days"
 (00O...), or to the path or URL of its CSV export. Without it the reconciliation says what is missing.
+Set the variable ``apiusage_reports`` to a folder (a path, or a URL such as ``s3://aws_default@bucket/reports``) to have
+each reconciliation written there as Markdown and as an HTML page with charts.
 Costs 2 API calls with a report by id, 1 with a CSV.
 """
 
@@ -13,6 +15,10 @@ from airflow.sdk import DAG
 
 from airflow_provider_apiusage.operators.reconcile import ApiUsageReconcileOperator
 from airflow_provider_apiusage.operators.snapshot import ApiUsageSnapshotOperator
+
+FOLDER = "{% set folder = var.value.get('apiusage_reports', '') %}"
+MARKDOWN = FOLDER + "{{ folder ~ '/api_usage_' ~ ts_nodash ~ '.md' if folder }}"
+HTML = FOLDER + "{{ folder ~ '/api_usage_' ~ ts_nodash ~ '.html' if folder }}"
 
 with DAG(
     dag_id="api_usage_reconcile",
@@ -27,6 +33,11 @@ with DAG(
         salesforce_conn_id="salesforce_default",
         daily_report="{{ var.value.get('apiusage_daily_report', '') }}",
     )
-    reconcile = ApiUsageReconcileOperator(task_id="reconcile", salesforce_conn_id="salesforce_default")
+    reconcile = ApiUsageReconcileOperator(
+        task_id="reconcile",
+        salesforce_conn_id="salesforce_default",
+        markdown_path=MARKDOWN,
+        html_path=HTML,
+    )
 
     snapshot >> reconcile

@@ -46,7 +46,7 @@ _USUAL_ROWS = _MOST_ROWS | {"composite_batch": 1, "bulk2_query": 50_000}
 _USUAL_FILES = {"bulk1": 1, "bulk2": 2}
 _USUAL_EXTRA = {"bulk2": 1}
 _BATCH_ROWS = 10_000
-_BATCH_BYTES = 20_000_000
+_BATCH_BYTES = 10_000_000
 _JOB_BYTES = 100_000_000
 _MEGABYTE = 1_000_000
 

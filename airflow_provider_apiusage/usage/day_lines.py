@@ -14,6 +14,7 @@ from airflow_provider_apiusage.usage.evidence_curve import (
     fit,
 )
 from airflow_provider_apiusage.usage.hourly import HOUR
+from airflow_provider_apiusage.usage.logged import logged
 from airflow_provider_apiusage.usage.model import (
     WINDOW,
     Completeness,
@@ -37,7 +38,6 @@ def day_lines(pieces: Pieces, whole: Fit) -> tuple[DayLine, ...]:
     :param whole: what fits of all of it. If its pieces disagree, each day is told by those near to it alone.
     """
     readings = curve_of(ByKind(readings=pieces.readings), whole.assumptions)
-    logs = curve_of(ByKind(hours=pieces.hours), whole.assumptions)
     lines = []
     for day, total in pieces.days:
         start, end = day_span(day)
@@ -49,7 +49,7 @@ def day_lines(pieces: Pieces, whole: Fit) -> tuple[DayLine, ...]:
             until_at=until,
             calls=calls,
             by_readings=bounds_or_unknown(readings, start, until),
-            by_logs=bounds_or_unknown(logs, start, until),
+            by_logs=logged(pieces.hours, start, until),
             report=None if total is None else total.calls,
             coverage=None if total is None else total.coverage,
             unreported=None if total is None else _unreported(calls, total.calls),

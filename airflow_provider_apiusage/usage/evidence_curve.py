@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from airflow_provider_apiusage.usage.curve import Curve, Statement
 from airflow_provider_apiusage.usage.hourly import HOUR
@@ -74,6 +75,7 @@ class Fit:
     unlogged: tuple[Statement, ...] = ()
 
 
+@lru_cache(maxsize=4_096)
 def statements_of_hour(hour: HourTotal, *, complete: bool = True) -> tuple[Statement, ...]:
     """Say what an hour of the event logs proves about the curve; an hour holds its own first instant.
 
@@ -93,9 +95,14 @@ def statements(pieces: ByKind, assumptions: Assumptions) -> list[Statement]:
     lag, complete = assumptions.release_lag, assumptions.logs_complete
     return [
         *(s for total in pieces.totals for s in statements_of_total(total)),
-        *(s for reading in pieces.readings for s in statements_of_reading(reading, release_lag=lag)),
+        *(s for reading in pieces.readings for s in _of_reading(reading, lag)),
         *(s for hour in pieces.hours for s in statements_of_hour(hour, complete=complete)),
     ]
+
+
+@lru_cache(maxsize=4_096)
+def _of_reading(reading: LimitReading, lag: timedelta) -> tuple[Statement, ...]:
+    return statements_of_reading(reading, release_lag=lag)
 
 
 def curve_of(pieces: ByKind, assumptions: Assumptions) -> Curve:
@@ -109,7 +116,7 @@ def fit(pieces: ByKind) -> Fit:
     The release lag starts from what the falls of the figure leave possible (:func:`..release.learn_release`).
     """
     learned = learn_release(pieces.readings).lag
-    exact = curve_of(pieces, Assumptions(timedelta(0))).conflict()
+    exact = curve_of(pieces, Assumptions(timedelta(0))).conflict() if learned else None
     tightest = Assumptions(learned)
     first = curve_of(pieces, tightest)
     disagree = first.conflict()

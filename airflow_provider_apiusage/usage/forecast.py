@@ -26,6 +26,7 @@ from airflow_provider_apiusage.usage.forecast_history import History, reconstruc
 from airflow_provider_apiusage.usage.forecast_model import Basis, Forecast, ForecastPoint, Range
 from airflow_provider_apiusage.usage.forecast_paths import Paths, Spread
 from airflow_provider_apiusage.usage.forecast_slots import DAY, SLOT, Slots, slots_of
+from airflow_provider_apiusage.usage.hourly import HOUR
 from airflow_provider_apiusage.usage.model import WINDOW, Completeness, Evidence, Interval
 from airflow_provider_apiusage.usage.release import KINDS
 
@@ -34,7 +35,6 @@ SPAN = timedelta(days=35)
 
 POINTS = tuple(timedelta(seconds=SLOT) * n for n in range(DAY + 1))
 """The instants of a forecast, from its own on."""
-
 
 MISPLACED = 0.2
 """Share of an ordinary day's calls that readings alone may place at another time; twice as many of few days."""
@@ -81,13 +81,13 @@ def forecast(evidence: Evidence, *, limit: int | None = None, own: Sequence[tupl
 
 
 def _bounded(evidence: Evidence) -> Evidence:
-    """Return the evidence in order, without what is later than its instant or too old."""
+    """Return the evidence in order, without what is later than its instant, not over by then, or too old."""
     at, since = evidence.at, evidence.at - SPAN
     readings = sorted(
         (r for r in evidence.readings if since <= r.observed_at <= at),
         key=lambda r: (r.observed_at, r.received_at, r.source, -1 if r.used is None else r.used, r.limit or 0),
     )
-    hours = sorted((h for h in evidence.hours if since <= h.starts_at < at), key=lambda h: h.starts_at)
+    hours = sorted((h for h in evidence.hours if since <= h.starts_at <= at - HOUR), key=lambda h: h.starts_at)
     return replace(evidence, readings=tuple(readings), hours=tuple(hours))
 
 

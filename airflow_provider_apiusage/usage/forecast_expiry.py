@@ -43,11 +43,11 @@ def expiry(evidence: Evidence, at: datetime, instants: Sequence[datetime]) -> Ex
     A call that the org releases late still counts, so what is used is what was made within 24 hours and that lag.
     A reading that is not older than :data:`STALENESS` is taken as what is used now.
 
-    :param evidence: what is known.
+    :param evidence: what is known; readings oldest first.
     :param at: the instant from which to look ahead.
     :param instants: in order, none before ``at``.
     """
-    near = ByKind(evidence.readings, day_totals(evidence.daily_counts), evidence.hours).between(at - NEAR, at)
+    near = ByKind(_thinned(evidence.readings), day_totals(evidence.daily_counts), evidence.hours).between(at - NEAR, at)
     found = fit(near)
     lag = found.assumptions.release_lag
     curve, start = found.curve, at - WINDOW
@@ -70,6 +70,11 @@ def expiry(evidence: Evidence, at: datetime, instants: Sequence[datetime]) -> Ex
             high = 0
         expired.append(Interval(low if high is None else min(low, high), high))
     return Expiry(used, tuple(expired), found.assumptions, not found.conflict)
+
+
+def _thinned(readings: Sequence[LimitReading]) -> tuple[LimitReading, ...]:
+    """Return the last reading of each five minutes: more of them say little more, and take the curve long."""
+    return tuple({int(reading.observed_at.timestamp() // 300): reading for reading in readings}.values())
 
 
 def latest(readings: Sequence[LimitReading]) -> LimitReading | None:

@@ -141,8 +141,9 @@ def reconcile(evidence: Evidence, *, tolerance: int = 0) -> Reconciliation:
         raise ValueError(f"A tolerance is a number of calls, at least 0: {tolerance}")
     pieces = gather(evidence)
     everything = pieces.by_kind
-    near = fit(everything.between(evidence.at - NEAR, evidence.at))
-    whole = fit(everything)
+    present = everything.between(evidence.at - NEAR, evidence.at)
+    near = fit(present)
+    whole = near if present == everything else fit(everything)
     tail = tail_of_source(pieces, near)
     agree = not near.conflict
     rolling = None if pieces.reading is None else pieces.reading.used

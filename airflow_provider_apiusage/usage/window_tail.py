@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_provider_apiusage.usage.curve import Curve, Statement
 from airflow_provider_apiusage.usage.evidence_curve import Assumptions, ByKind, Fit, curve_of
 from airflow_provider_apiusage.usage.hourly import HOUR
+from airflow_provider_apiusage.usage.logged import logged
 from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, Coverage, Interval
 from airflow_provider_apiusage.usage.reconciliation_pieces import Pieces
 from airflow_provider_apiusage.usage.window import TICK, day_span, utc_day, window_tail
@@ -64,9 +65,8 @@ def unlogged(pieces: Pieces, assumptions: Assumptions) -> Interval | None:
     if pieces.reading is None or pieces.reading.used is None:
         return None
     at = pieces.reading.observed_at
-    logs = curve_of(ByKind(hours=pieces.hours), assumptions)
-    most = logs.bounds(at - WINDOW - STALENESS - assumptions.release_lag, at)
+    most = logged(pieces.hours, at - WINDOW - STALENESS - assumptions.release_lag, at)
     if most.high is None:
         return None
-    least = logs.bounds(at - WINDOW, at - STALENESS)
+    least = logged(pieces.hours, at - WINDOW, at - STALENESS)
     return Interval(pieces.reading.used - most.high, pieces.reading.used - least.low)

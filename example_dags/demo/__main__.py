@@ -1,7 +1,7 @@
 """``make demo``: snapshot, reconciliation and a gated load in a real Airflow, on a sandbox org. Under three minutes.
 
 It needs nothing but this checkout's environment: the org, Airflow and the store all run on this machine, in a temporary
-folder, and are stopped and removed at the end.
+folder, and are stopped and removed at the end. Only the reports stay.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from airflow_provider_apiusage.sandbox import SandboxOrg, SandboxServer
 from example_dags.demo.standalone import StandaloneAirflow
 
 DAGS = Path(__file__).parents[1]
+REPORTS = Path(tempfile.gettempdir()) / "apiusage-demo-reports"
+"""Where the reports stay when the demo is over."""
 STARTED_AT = time.monotonic()
 
 
@@ -64,6 +66,7 @@ def main() -> int:
         environment = {
             "AIRFLOW_CONN_SALESFORCE_DEFAULT": json.dumps(server.connection("client_credentials")),
             "AIRFLOW_VAR_APIUSAGE_DAILY_REPORT": server.org.settings.report_id,
+            "AIRFLOW_VAR_APIUSAGE_REPORTS": f"file://{REPORTS}",
             "AIRFLOW__APIUSAGE__POLL_INTERVAL": "3",
             "REQUESTS_CA_BUNDLE": str(server.ca_file),
         }
@@ -92,6 +95,8 @@ def reconcile(airflow: StandaloneAirflow) -> None:
     say("(The clock-skew finding is true here: the sandbox org lives on a clock of its own)")
     if state != "success":
         raise SystemExit(f"api_usage_reconcile has ended as {state}")
+    for file in sorted(REPORTS.glob("api_usage_*"))[-2:]:
+        say(f"The same as a report, to read in a browser or a mail: {file}")
 
 
 def load_behind_the_gate(airflow: StandaloneAirflow, server: SandboxServer) -> None:

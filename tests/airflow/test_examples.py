@@ -33,12 +33,17 @@ def test_there_are_six_examples() -> None:
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_every_example_runs_to_success(
-    connected: SandboxServer, run_dag: Callable[..., Any], file: Path, monkeypatch: pytest.MonkeyPatch
+    connected: SandboxServer,
+    run_dag: Callable[..., Any],
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """Each example DAG, as it stands, runs against the sandbox org."""
     from airflow.dag_processing.dagbag import DagBag
 
     monkeypatch.setenv("AIRFLOW_VAR_APIUSAGE_DAILY_REPORT", connected.org.settings.report_id)
+    monkeypatch.setenv("AIRFLOW_VAR_APIUSAGE_REPORTS", f"file://{tmp_path}/reports")
     bag = DagBag(dag_folder=str(file))
     assert bag.import_errors == {}
     (dag,) = bag.dags.values()
@@ -46,6 +51,8 @@ def test_every_example_runs_to_success(
     options = {"run_conf": {"start": "2026-10-06", "end": "2026-10-07"}} if "backfill" in file.stem else {}
     skipped = {"skipped"} if "branch" in file.stem else set()
     assert set(states(run_dag(dag, **options)).values()) == {"success"} | skipped
+    written = {file.suffix for file in (tmp_path / "reports").glob("api_usage_*")}
+    assert written == ({".md", ".html"} if "reconcile" in file.stem else set())
 
 
 def test_the_backfill_without_a_period_looks_30_days_back(

@@ -233,7 +233,7 @@ def test_a_bulk_query_costs_a_job_its_reads_its_pages_and_megabytes(
     )
 
 
-@pytest.mark.parametrize("name", ["äöü", "Grüße", "naïve café"])
+@pytest.mark.parametrize("name", ["äöü", "Grüße", "naïve café", "東京都千代田区"])
 def test_letters_beyond_ascii_may_take_two_jobs(
     org: SandboxOrg, salesforce: Any, waited: list[float], name: str
 ) -> None:

@@ -169,6 +169,22 @@ def test_a_worked_table(rows: int, calls: tuple[int, ...], batches: int) -> None
     assert [cost.get(BULK_BATCHES) for cost in costs] == [None] * 4 + [batches] * 2
 
 
+def test_the_figures_of_the_documentation() -> None:
+    """docs/cost.md: the worked example, and the table of what nothing but the number of rows gives."""
+    example = estimate_cost(records=250_000, api="bulk2", bytes_per_record=800, job_minutes=10)
+    table = {
+        rows: [cost[API_REQUESTS] for cost in (estimate_cost(records=rows, api=api) for api in WRITING)]
+        for rows in (1_000, 50_000, 1_000_000)
+    }
+
+    assert example == {API_REQUESTS: 254, BULK_BATCHES: 26}
+    assert table == {
+        1_000: [1_000, 5, 1, 1_000, 17, 19],
+        50_000: [50_000, 250, 50, 50_000, 77, 19],
+        1_000_000: [1_000_000, 5_000, 1_000, 1_000_000, 1_502, 95],
+    }
+
+
 @pytest.mark.parametrize(
     ("given_", "polls"),
     [

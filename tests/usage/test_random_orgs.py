@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_apiusage.usage.evidence_curve import fit
+from airflow_provider_apiusage.usage.evidence_curve import Assumptions, curve_of
 from airflow_provider_apiusage.usage.model import WINDOW, Coverage, Interval
 from airflow_provider_apiusage.usage.reconciliation import Reconciliation, reconcile
 from airflow_provider_apiusage.usage.reconciliation_pieces import gather
+from airflow_provider_apiusage.usage.release import learn_release
 from airflow_provider_apiusage.usage.window import day_span, expired_by, utc_day
 from tests.support.random_orgs import World, day_bounds, random_world
 
@@ -52,16 +53,16 @@ def check_days(world: World, result: Reconciliation) -> None:
 
 def check_expiry(world: World) -> None:
     """What has left the window by each of the next 24 hours."""
-    found = fit(gather(world.evidence).by_kind)
-    assert not found.conflict
-    assert not found.unlogged
+    known = gather(world.evidence).by_kind
+    curve = curve_of(known, Assumptions(learn_release(known.readings).lag))
+    assert curve.conflict() is None
     for hours in range(0, 25, 3):
         then = world.at + timedelta(hours=hours)
         truth = world.calls(world.at - WINDOW, then - WINDOW)
-        assert truth in expired_by(found.curve, world.at, then)
+        assert truth in expired_by(curve, world.at, then)
     for back in range(7):
         start, end = day_span(utc_day(world.at) - timedelta(days=back))
-        assert world.calls(*day_bounds(utc_day(world.at) - timedelta(days=back))) in found.curve.bounds(start, end)
+        assert world.calls(*day_bounds(utc_day(world.at) - timedelta(days=back))) in curve.bounds(start, end)
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
