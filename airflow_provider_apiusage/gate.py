@@ -9,13 +9,13 @@ transaction that looked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 
-from airflow_provider_apiusage.quota.model import Decision, Grant, QuotaRequest, Refuse, Wait
+from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
 from airflow_provider_apiusage.quota.policy import Approve, Knowledge, OpensAt, Verdict, decide, must_expire
 from airflow_provider_apiusage.salesforce.errors import (
     AllowanceExhaustedError,
@@ -26,6 +26,7 @@ from airflow_provider_apiusage.salesforce.errors import (
 )
 from airflow_provider_apiusage.salesforce.limits import reading_of_refusal
 from airflow_provider_apiusage.store.errors import StoreError
+from airflow_provider_apiusage.store.quota_batch import Decided
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.store.quota_turn import Turn
 from airflow_provider_apiusage.store.usage_store import UsageStore
@@ -62,6 +63,30 @@ class _Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Turned:
+    """What came of a turn.
+
+    :param decisions: by holder.
+    :param next_at: when the next turn can make sense, ``poll_interval`` from now at the latest (our clock).
+    :param waits_until: when those who wait leave the queue unless they ask again (our clock).
+    """
+
+    decisions: Mapping[Holder, Decision]
+    next_at: datetime
+    waits_until: datetime
+
+    def with_reason(self, reason: str) -> Turned:
+        """Return it with a sentence more for everybody who was not granted."""
+        return replace(
+            self,
+            decisions={
+                holder: one if isinstance(one, Grant) else replace(one, reason=f"{one.reason} {reason}")
+                for holder, one in self.decisions.items()
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """The gate of one store, as one process sees it.
 
@@ -87,51 +112,73 @@ class Gate:
         :raises ApiUsageError: if the org had to be read and asking again cannot help.
         :raises StoreError: if the store could not be reached.
         """
-        answer = self._ask(request)
-        if not isinstance(answer, _Claim):
+        return self.turn_all(request.org_id, [request]).decisions[request.holder]
+
+    def turn_all(self, org_id: str, requests: Collection[QuotaRequest]) -> Turned:
+        """Take one turn for many requests that wait for one org.
+
+        Requests of other processes keep their places among them, and are decided by their own turns.
+
+        :param org_id: the org that all of the requests are about.
+        :param requests: one for each holder.
+        :raises ApiUsageError: if the org had to be read and asking again cannot help; nobody was answered then.
+        :raises StoreError: if the store could not be reached.
+        """
+        answer = self._ask(org_id, requests)
+        if isinstance(answer, Turned):
             return answer
         failure: ApiUsageError | None = None
         try:
             self.store.add_readings(self.read())
         except AllowanceExhaustedError as exhausted:  # by an org that does not tell who it is
-            self.store.add_readings([self._reading_of(exhausted, request.org_id)])
+            self.store.add_readings([self._reading_of(exhausted, org_id)])
         except PASSING as failed:
             failure = failed
         except BaseException:
-            self._give_back(request.org_id, answer)
+            self._give_back(org_id, answer)
             raise
-        decision = self._ask(request, replace(answer, failed=failure is not None))
-        assert not isinstance(decision, _Claim)
-        if failure is not None and not isinstance(decision, Grant):
-            return replace(decision, reason=f"{decision.reason} The org could not be read just now: {failure}")
-        return decision
+        turned = self._ask(org_id, requests, replace(answer, failed=failure is not None))
+        assert isinstance(turned, Turned)
+        return turned if failure is None else turned.with_reason(f"The org could not be read just now: {failure}")
 
-    def _ask(self, request: QuotaRequest, claim: _Claim | None = None) -> Decision | _Claim:
+    def _ask(self, org_id: str, requests: Collection[QuotaRequest], claim: _Claim | None = None) -> Turned | _Claim:
         """Decide by what is known, or ask the caller to read the org first and then ask again with the claim.
 
         :param claim: the right to read, which has been made use of.
         """
         now = self.clock()
-        with self.ledger.turn(request.org_id) as turn:
+        waits_until = now + self.poll_interval + GHOST_AFTER
+        with self.ledger.turn(org_id) as turn:
             if claim is not None:
                 # An org that could not be read is left alone for a while, by all gates, whatever their intervals.
                 pause = now + min(self.poll_interval, READING_TAKES) if claim.failed else None
                 turn.end_claim(claim.until, pause)
             turn.lapse(now)
-            held = turn.join(request, now, waits_until=now + self.poll_interval + GHOST_AFTER)
-            if held is not None:
-                return Grant(held, "the reservation is held already.")
-            queue = turn.queue()
-            readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
-            verdict = self._verdict(turn, request, queue, readings, now)
-            if claim is None and self._reading_could_help(turn, request, verdict, readings, now):
-                until = now + READING_TAKES
-                if turn.claim_poll(now, until):
-                    return _Claim(until)
-                # Wait for what the other gate reads, whatever the old figures say.
-                reason = f"{verdict.reason} Another gate is asking the org, or could not read it a moment ago."
-                verdict = Wait(self._look_again(turn.claimed_until() or now, now), reason, verdict.figures)
-            return _enter(turn, request, verdict, now)
+            held = turn.join_all(requests, now, waits_until)
+            decisions: dict[Holder, Decision] = {
+                holder: Grant(reservation, "the reservation is held already.") for holder, reservation in held.items()
+            }
+            ours = {request.holder for request in requests if request.holder not in held}
+            if ours:
+                queue = turn.queue()
+                readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
+                verdicts = [each for each in self._verdicts(turn, queue, readings, now) if each[0].holder in ours]
+                if claim is None:
+                    helps = _ReadingHelps(turn, readings, now, self.poll_interval)
+                    helped = {request.holder for request, verdict in verdicts if helps(request, verdict)}
+                    if helped:
+                        until = now + READING_TAKES
+                        if turn.claim_poll(now, until):
+                            return _Claim(until)
+                        # Wait for what the other gate reads, whatever the old figures say.
+                        again = self._look_again(turn.claimed_until() or now, now)
+                        verdicts = [
+                            (request, _wait_for_other(verdict, again) if request.holder in helped else verdict)
+                            for request, verdict in verdicts
+                        ]
+                decisions |= _enter(turn, verdicts, now)
+        untils = [each.until for each in decisions.values() if isinstance(each, Wait)]
+        return Turned(decisions, min([*untils, now + self.poll_interval]), waits_until)
 
     def _reading_of(self, exhausted: AllowanceExhaustedError, org_id: str) -> LimitReading:
         now = self.clock()
@@ -152,14 +199,9 @@ class Gate:
         with suppress(StoreError), self.ledger.turn(org_id) as turn:
             turn.end_claim(claim.until, None)
 
-    def _verdict(
-        self,
-        turn: Turn,
-        request: QuotaRequest,
-        queue: Sequence[QuotaRequest],
-        readings: Mapping[str, LimitReading],
-        now: datetime,
-    ) -> Verdict:
+    def _verdicts(
+        self, turn: Turn, queue: Sequence[QuotaRequest], readings: Mapping[str, LimitReading], now: datetime
+    ) -> list[tuple[QuotaRequest, Verdict]]:
         names = sorted({name for waiting in queue for name in waiting.needs})
         knowledge = Knowledge(
             readings=readings,
@@ -169,31 +211,36 @@ class Gate:
             opens_at=_expiry(turn, readings),
             reported=cache(turn.reported),
         )
-        mine = next(place for place, waiting in enumerate(queue) if waiting.holder == request.holder)
-        return decide(queue[: mine + 1], knowledge)[mine][1]
+        return decide(queue, knowledge)
 
-    def _reading_could_help(
-        self,
-        turn: Turn,
-        request: QuotaRequest,
-        verdict: Verdict,
-        readings: Mapping[str, LimitReading],
-        now: datetime,
-    ) -> bool:
-        """Whether a new reading could change the verdict.
+
+class _ReadingHelps:
+    """Whether a new reading could change a verdict of this turn; the store is asked once, whoever asks."""
+
+    def __init__(
+        self, turn: Turn, readings: Mapping[str, LimitReading], now: datetime, poll_interval: timedelta
+    ) -> None:
+        self._readings = readings
+        self._now = now
+        self._poll_interval = poll_interval
+        self._last_read_at = turn.last_read_at()
+        self._would_settle = cache(lambda names: turn.reading_would_settle(readings, names, now))
+
+    def __call__(self, request: QuotaRequest, verdict: Verdict) -> bool:
+        """Tell it of one request.
 
         Not if the org was read within ``poll_interval``, or ``max_age`` if that is shorter; not while the window proves
         that too few calls can have left it, and not while only other loads' reservations stand in the way; but never
         longer than ``max_age``, since a limit may be raised.
         """
-        last_read_at = turn.last_read_at()
-        if last_read_at is not None and now - last_read_at < min(self.poll_interval, request.max_age):
+        now, last = self._now, self._last_read_at
+        if last is not None and now - last < min(self._poll_interval, request.max_age):
             return False
-        known = [readings[name] for name in request.needs if name in readings]
+        known = [self._readings[name] for name in request.needs if name in self._readings]
         stale = len(known) < len(request.needs) or max(now - r.received_at for r in known) > request.max_age
         if isinstance(verdict, Approve):
             return stale  # allowed blind: look first
-        if isinstance(verdict, Refuse) or stale or turn.reading_would_settle(readings, list(request.needs), now):
+        if isinstance(verdict, Refuse) or stale or self._would_settle(tuple(sorted(request.needs))):
             return True
         if verdict.opens_at is not None:
             return now + max(r.skew for r in known) >= verdict.opens_at
@@ -223,13 +270,18 @@ def _expiry(turn: Turn, readings: Mapping[str, LimitReading]) -> OpensAt:
     return opens_at
 
 
-def _enter(turn: Turn, request: QuotaRequest, verdict: Verdict, now: datetime) -> Decision:
-    """Write the verdict into the ledger, in the transaction that it was made in."""
-    if isinstance(verdict, Approve):
-        turn.record(request, now, "grant", verdict.reason, verdict.figures)
-        return Grant(turn.grant(request, now), verdict.reason, verdict.figures)
-    kind = "wait" if isinstance(verdict, Wait) else "refuse"
-    turn.record(request, now, kind, verdict.reason, verdict.figures)
-    if isinstance(verdict, Refuse):
-        turn.refuse(request, now)
-    return verdict
+def _wait_for_other(verdict: Verdict, until: datetime) -> Wait:
+    reason = f"{verdict.reason} Another gate is asking the org, or could not read it a moment ago."
+    return Wait(until, reason, verdict.figures)
+
+
+def _enter(turn: Turn, verdicts: Sequence[tuple[QuotaRequest, Verdict]], now: datetime) -> dict[Holder, Decision]:
+    """Write verdicts into the ledger, in the transaction that they were made in."""
+    kinds = {Approve: "grant", Wait: "wait", Refuse: "refuse"}
+    turn.record_all([Decided(asked, kinds[type(one)], one.reason, one.figures) for asked, one in verdicts], now)
+    granted = turn.grant_all([asked for asked, one in verdicts if isinstance(one, Approve)], now)
+    turn.refuse_all([asked for asked, one in verdicts if isinstance(one, Refuse)], now)
+    return {
+        asked.holder: Grant(granted[asked.holder], one.reason, one.figures) if isinstance(one, Approve) else one
+        for asked, one in verdicts
+    }

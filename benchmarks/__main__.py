@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import event_log, forecast, import_time
+from benchmarks import event_log, forecast, import_time, store_year
 
 if __name__ == "__main__":
     import_time.main()
@@ -10,3 +10,5 @@ if __name__ == "__main__":
     event_log.main([])
     print()
     forecast.main()
+    print()
+    store_year.main([])

@@ -26,9 +26,8 @@ class Sensors:
     def decide(self) -> Iterator[Load]:
         """Let every sensor look whose time it is."""
         second = self._world.second
-        for load, due, pause in list(self._waiting.values()):
-            if due > second:
-                continue
+        due_now = [each for each in self._waiting.values() if each[1] <= second]
+        for load, _, pause in due_now:
             used = self._world.look()
             if used is not None and LIMIT - RESERVED - used >= load.need:
                 del self._waiting[load.number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,7 @@ from airflow_provider_apiusage.sandbox.clock import VirtualClock
 from airflow_provider_apiusage.sandbox.identity import USERS, Identity
 from airflow_provider_apiusage.sandbox.ledger import Caller
 from airflow_provider_apiusage.sandbox.settings import OrgSettings
+from airflow_provider_apiusage.sandbox.tally import window_start
 from benchmarks.gate_scenarios import BEGIN, DAY, LIMIT, RESERVE, Load, Scenario, instant
 
 STEP = 5
@@ -113,19 +115,26 @@ class World:
         self._second_of_minute = Random(f"seconds {seed}")
         self._snapshot_phase = Random(f"phase {seed}").randrange(900)
         self._header_due: dict[int, int] = {}
+        self._made: deque[tuple[int, int]] = deque()
+        self._used, self._bucket, self._waiting = 0, 1, 0
         self._open: dict[int, Load] = {}
 
     @property
     def used(self) -> int:
-        """What is truly used now."""
-        return self.org.ledger.rolling(instant(self.second), self.org.bucket)
+        """What is truly used now: kept as it goes, and held against the org's ledger at every look."""
+        bucket = self._bucket
+        begin = window_start(EPOCH_SECOND + self.second, bucket)
+        while self._made and self._made[0][0] <= begin:
+            self._used -= self._made.popleft()[1]
+        return self._used
 
     def call(self, count: int, caller: Caller) -> int:
         """Make calls; return how many the org took."""
         at = instant(self.second)
-        taken = count
-        if not self.org.ledger.surely_below(at, LIMIT - count, self.org.bucket):
-            taken = max(0, min(count, LIMIT - self.used))
+        taken = min(count, LIMIT - self.used)
+        if taken:
+            self._made.append((EPOCH_SECOND + self.second, taken))
+            self._used += taken
         if taken < count and caller is not LOOKS and self.second >= self.scenario.warm_up * 86_400:
             self.measures.locked_minutes.add(self.second // 60)
             self.measures.refused += count - taken
@@ -137,6 +146,11 @@ class World:
         if self.call(1, LOOKS) == 0:
             return None
         self.measures.looks += 1
+        return self.reported()
+
+    def reported(self) -> int:
+        """Return the figure that the org tells."""
+        assert self.used == self.org.used
         return self.org.reported
 
     def run(self, decider: Decider) -> Measures:
@@ -148,9 +162,11 @@ class World:
         snapshot_due = self._snapshot_phase
         while self.second < end:
             loading = self.second >= scenario.warm_up * 86_400
-            self.second += STEP if loading else 60
+            idle = not running and not self._waiting and coming is not None and coming.arrives_at > self.second + 60
+            self.second += STEP if loading and not idle else 60
             self.clock.set(instant(self.second))
             self.org.tick(EPOCH_SECOND + self.second)
+            self._bucket = int(self.org.bucket.total_seconds())
             while minute * 60 + due <= self.second:
                 self.call(self.others[minute], OTHERS)
                 minute, due = minute + 1, self._second_of_minute.randrange(60)
@@ -159,12 +175,15 @@ class World:
             running = [load for load in running if load.ended_at is None]
             if scenario.snapshots and self.second >= snapshot_due:
                 snapshot_due += SNAPSHOT_EVERY
-                decider.reading(self.org.reported, "snapshot")
+                decider.reading(self.reported(), "snapshot")
             if not loading:
                 continue
             while coming is not None and coming.arrives_at <= self.second:
                 decider.arrive(coming)
+                self._waiting += 1
                 coming = next(arrivals, None)
+            if not self._waiting:
+                continue
             found = {load.number: load for load in decider.would_open(LIMIT - RESERVED - self.used)}
             for load in found.values():
                 if load.opened_at is None:
@@ -175,6 +194,7 @@ class World:
             self._open = found
             for load in decider.decide():
                 load.granted_at = self.second
+                self._waiting -= 1
                 opened = self.second if load.opened_at is None else load.opened_at
                 load.latency = self.second - opened
                 running.append(load)
@@ -188,7 +208,7 @@ class World:
         self.measures.served += taken
         if self.second >= self._header_due[load.number] and taken:
             self._header_due[load.number] = self.second + HEADER_EVERY
-            decider.reading(self.org.reported, "header")
+            decider.reading(self.reported(), "header")
         if load.spent >= stop:
             load.ended_at = self.second
             decider.ended(load)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import Stats
 
-from airflow_provider_apiusage.quota.model import Holder
+from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import AssetAlias, Context
@@ -72,3 +72,21 @@ def gauge(reading: LimitReading) -> None:
         value = getattr(reading, name)
         if value is not None:
             Stats.gauge(f"apiusage.{reading.org_id}.{reading.name}.{name}", value, tags=tags)
+
+
+def tell(decision: Decision, log: Any) -> None:
+    """Log a decision as a sentence a person can act on.
+
+    :param decision: what the gate said.
+    :param log: a logger.
+    """
+    if isinstance(decision, Grant):
+        held = f"{decision.reservation.held_until:%Y-%m-%d %H:%M:%S} UTC"
+        log.info(
+            "Granted: %s Reservation %s holds until %s.", decision.reason, decision.reservation.reservation_id, held
+        )
+    elif isinstance(decision, Wait):
+        opens = f" Earliest opening: {decision.opens_at:%Y-%m-%d %H:%M:%S} UTC." if decision.opens_at else ""
+        log.info("Waiting: %s%s Asking again at %s UTC.", decision.reason, opens, f"{decision.until:%H:%M:%S}")
+    else:
+        log.error("Refused: %s", decision.reason)

@@ -18,9 +18,9 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import timezone
 
-from airflow_provider_apiusage.hooks.context import holder_of
+from airflow_provider_apiusage.hooks.context import holder_of, tell
 from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, on_unknown_from, reserve_from
-from airflow_provider_apiusage.quota.model import Decision, Grant, OnUnknown, QuotaRequest, Refuse, Wait
+from airflow_provider_apiusage.quota.model import Decision, Grant, OnUnknown, QuotaRequest, Refuse
 from airflow_provider_apiusage.quota.wire import request_to_json, reservation_to_json
 
 if TYPE_CHECKING:
@@ -251,21 +251,3 @@ class ApiQuotaSensor(BaseSensorOperator):
         from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 
         return ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
-
-
-def tell(decision: Decision, log: Any) -> None:
-    """Log a decision as a sentence a person can act on.
-
-    :param decision: what the gate said.
-    :param log: a logger.
-    """
-    if isinstance(decision, Grant):
-        held = f"{decision.reservation.held_until:%Y-%m-%d %H:%M:%S} UTC"
-        log.info(
-            "Granted: %s Reservation %s holds until %s.", decision.reason, decision.reservation.reservation_id, held
-        )
-    elif isinstance(decision, Wait):
-        opens = f" Earliest opening: {decision.opens_at:%Y-%m-%d %H:%M:%S} UTC." if decision.opens_at else ""
-        log.info("Waiting: %s%s Asking again at %s UTC.", decision.reason, opens, f"{decision.until:%H:%M:%S}")
-    else:
-        log.error("Refused: %s", decision.reason)

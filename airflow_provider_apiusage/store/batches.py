@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, delete
 from airflow_provider_apiusage.store.engine import writing
 from airflow_provider_apiusage.store.usage_store import lock_org
 
-AT_ONCE = 400
+AT_ONCE = 200
 """Rows in one transaction: some milliseconds, and fewer than the parameters that any SQLite allows (999)."""
 
 

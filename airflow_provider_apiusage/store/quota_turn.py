@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
-from sqlalchemy import Connection, Row, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from airflow_provider_apiusage.quota.model import Holder, LeaseState, LimitFigures, QuotaRequest, Reservation
 from airflow_provider_apiusage.quota.policy import Reported
-from airflow_provider_apiusage.quota.wire import figures_to_json
-from airflow_provider_apiusage.store.lease_rows import LIVE, of_holder, queue, reservation_from, terms
-from airflow_provider_apiusage.store.schema import decision, lease, org, reading
+from airflow_provider_apiusage.store import quota_batch as batch
+from airflow_provider_apiusage.store.lease_rows import LIVE, queue, unseen_of
+from airflow_provider_apiusage.store.quota_batch import Decided
+from airflow_provider_apiusage.store.schema import lease, org, reading
 from airflow_provider_apiusage.store.usage_store import latest_readings, readings_between
 from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading, ReadingSource
 
@@ -39,40 +38,24 @@ class Turn:
 
         Call :meth:`lapse` first. A request that lapsed because its holder came back too late keeps its place for a
         day. A reservation that is still held is renewed by the request's ``lease``; one for other
-        needs, as when a task was cleared and asks for more, is released, and the request queues anew.
+        needs, as when a task was cleared and asks for more, or one of which a load has spent a part already, is
+        released, and the request queues anew.
 
         :param request: what is asked for; needs and terms of a waiting request are brought up to date.
         :param now: our clock.
         :param waits_until: when the request leaves the queue unless it asks again.
         :returns: the reservation, if the holder has one; ``None`` if it is waiting now.
         """
-        live = self._live(request.holder)
-        if live is not None and live.state == LeaseState.GRANTED.value and live.needs != dict(request.needs):
-            self._end(live, LeaseState.RELEASED, now)
-            live = None
-        if live is None:
-            values = {
-                **terms(request),
-                "reservation_id": str(uuid4()),
-                "org_id": self.org_id,
-                "dag_id": request.holder.dag_id,
-                "run_id": request.holder.run_id,
-                "task_id": request.holder.task_id,
-                "map_index": request.holder.map_index,
-                "state": LeaseState.WAITING.value,
-                "requested_at": self._place_of(request, now),
-                "held_until": waits_until,
-            }
-            self._connection.execute(insert(lease).values(values))
-            return None
-        if live.state == LeaseState.GRANTED.value:
-            held_until = max(live.held_until, now + request.lease)
-            self._connection.execute(update(lease).where(lease.c.id == live.id).values(held_until=held_until))
-            return replace(reservation_from(live), held_until=held_until)
-        self._connection.execute(
-            update(lease).where(lease.c.id == live.id).values(**terms(request), held_until=waits_until)
-        )
-        return None
+        return self.join_all([request], now, waits_until).get(request.holder)
+
+    def join_all(
+        self, requests: Iterable[QuotaRequest], now: datetime, waits_until: datetime
+    ) -> dict[Holder, Reservation]:
+        """Let many enter the queue, or renew what they have, as :meth:`join` does for one.
+
+        :returns: the reservations of those who hold one; the others are waiting now.
+        """
+        return batch.join_all(self._connection, self.org_id, requests, now, waits_until)
 
     def queue(self) -> tuple[QuotaRequest, ...]:
         """Return the waiting requests, first come first."""
@@ -121,7 +104,7 @@ class Turn:
 
         That is every reservation held, and every one that ended (released or lapsed) less than :data:`STALENESS` before
         the reading arrived, or after it: its calls may still be missing there. Without a reading, everything that ended
-        within the last 24 hours counts.
+        within the last 24 hours counts. What a load had drawn :data:`STALENESS` before the reading arrived is there.
 
         :param readings: from :meth:`latest_readings`.
         :param names: the limits asked about.
@@ -132,7 +115,8 @@ class Turn:
             default=now,
         )
         # Two questions, not one with "or": each has an index that passes over the history of the org.
-        needs = select(lease.c.needs, lease.c.state, lease.c.ended_at).where(lease.c.org_id == self.org_id)
+        columns = (lease.c.needs, lease.c.held, lease.c.draws, lease.c.state, lease.c.ended_at)
+        needs = select(*columns).where(lease.c.org_id == self.org_id)
         held = [
             *self._connection.execute(needs.where(lease.c.state == LeaseState.GRANTED.value)),
             *self._connection.execute(needs.where(lease.c.granted_at.is_not(None), lease.c.ended_at > earliest)),
@@ -142,7 +126,7 @@ class Turn:
             for name in names:
                 seen_since = readings[name].received_at - STALENESS if name in readings else now - WINDOW
                 if row.state == LeaseState.GRANTED.value or row.ended_at > seen_since:
-                    totals[name] += row.needs.get(name, 0)
+                    totals[name] += unseen_of(row, name, seen_since)
         return totals
 
     def reading_would_settle(self, readings: Mapping[str, LimitReading], names: Collection[str], now: datetime) -> bool:
@@ -170,21 +154,31 @@ class Turn:
 
         :raises LookupError: if the holder is not waiting.
         """
-        live = self._waiting(request.holder)
-        held_until = now + request.lease
-        self._connection.execute(
-            update(lease)
-            .where(lease.c.id == live.id)
-            .values(state=LeaseState.GRANTED.value, granted_at=now, held_until=held_until)
-        )
-        return replace(reservation_from(live), granted_at=now, held_until=held_until)
+        return self.grant_all([request], now)[request.holder]
+
+    def grant_all(self, requests: Iterable[QuotaRequest], now: datetime) -> dict[Holder, Reservation]:
+        """Turn waiting requests into reservations.
+
+        :raises LookupError: if one of the holders is not waiting.
+        """
+        return batch.grant_all(self._connection, self.org_id, requests, now)
 
     def refuse(self, request: QuotaRequest, now: datetime) -> None:
         """Take the holder's waiting request out of the queue for good.
 
         :raises LookupError: if the holder is not waiting.
         """
-        self._end(self._waiting(request.holder), LeaseState.REFUSED, now)
+        self.refuse_all([request], now)
+
+    def refuse_all(self, requests: Iterable[QuotaRequest], now: datetime) -> None:
+        """Take waiting requests out of the queue for good.
+
+        :raises LookupError: if one of the holders is not waiting.
+        """
+        holders = [request.holder for request in requests]
+        live = batch.live_rows(self._connection, self.org_id, holders)
+        rows = [batch.waiting_row(live, holder, self.org_id) for holder in holders]
+        batch.end_all(self._connection, rows, LeaseState.REFUSED, now)
 
     def leave(self, holder: Holder, now: datetime, *, release: bool = False) -> None:
         """Take the holder's waiting request out of the queue; nothing to take out is no error.
@@ -193,9 +187,16 @@ class Turn:
         """
         live = self._live(holder)
         if live is not None and live.state == LeaseState.WAITING.value:
-            self._end(live, LeaseState.WITHDRAWN, now)
+            batch.end_all(self._connection, [live], LeaseState.WITHDRAWN, now)
         elif live is not None and release and live.held_until > now:
-            self._end(live, LeaseState.RELEASED, now)
+            batch.end_all(self._connection, [live], LeaseState.RELEASED, now)
+
+    def leave_all(self, left: Mapping[Holder, datetime], now: datetime) -> None:
+        """Take out those who have gone, and give back what they hold, unless somebody else has taken them over.
+
+        :param left: holders, and until when the lease of each ran when it was last renewed for who has gone.
+        """
+        batch.leave_all(self._connection, self.org_id, left, now)
 
     def record(
         self, request: QuotaRequest, now: datetime, kind: str, reason: str, figures: Sequence[LimitFigures]
@@ -208,27 +209,14 @@ class Turn:
         :param kind: ``"grant"``, ``"wait"`` or ``"refuse"``.
         :raises LookupError: if the holder neither waits nor holds anything.
         """
-        row = self._live(request.holder)
-        if row is None:
-            raise LookupError(f"{request.holder} neither waits for quota of org {self.org_id} nor holds any.")
-        last = self._connection.execute(
-            select(decision.c.kind, decision.c.reason)
-            .where(decision.c.reservation_id == row.reservation_id)
-            .order_by(decision.c.id.desc())
-            .limit(1)
-        ).one_or_none()
-        if last is not None and (last.kind, last.reason) == (kind, reason):
-            return
-        self._connection.execute(
-            insert(decision).values(
-                org_id=self.org_id,
-                reservation_id=row.reservation_id,
-                decided_at=now,
-                kind=kind,
-                reason=reason,
-                figures=[figures_to_json(each) for each in figures],
-            )
-        )
+        self.record_all([Decided(request, kind, reason, figures)], now)
+
+    def record_all(self, decided: Sequence[Decided], now: datetime) -> None:
+        """Keep decisions with the figures they were made from, as :meth:`record` does for one.
+
+        :raises LookupError: if one of the holders neither waits nor holds anything.
+        """
+        batch.record_all(self._connection, self.org_id, decided, now)
 
     def claim_poll(self, now: datetime, until: datetime) -> bool:
         """Claim the right to read the org; one process has it at a time.
@@ -265,30 +253,5 @@ class Turn:
             .values(poll_claimed_until=until)
         )
 
-    def _place_of(self, request: QuotaRequest, now: datetime) -> datetime:
-        """Return when a request that enters the queue joined it: earlier, if the holder's last one only lapsed."""
-        last = self._connection.execute(
-            self._leases_of(request.holder)
-            .where(lease.c.ended_at > now - WINDOW)
-            .order_by(lease.c.ended_at.desc(), lease.c.id.desc())
-            .limit(1)
-        ).one_or_none()
-        if last is None or last.state != LeaseState.LAPSED.value or last.granted_at is not None:
-            return request.requested_at
-        asked_at: datetime = last.requested_at
-        return min(asked_at, request.requested_at)
-
     def _live(self, holder: Holder) -> Row[Any] | None:
-        return self._connection.execute(self._leases_of(holder).where(lease.c.state.in_(LIVE))).one_or_none()
-
-    def _leases_of(self, holder: Holder) -> Select[Any]:
-        return select(lease).where(lease.c.org_id == self.org_id, of_holder(holder))
-
-    def _waiting(self, holder: Holder) -> Row[Any]:
-        live = self._live(holder)
-        if live is None or live.state != LeaseState.WAITING.value:
-            raise LookupError(f"{holder} is not waiting for quota of org {self.org_id}.")
-        return live
-
-    def _end(self, row: Row[Any], state: LeaseState, now: datetime) -> None:
-        self._connection.execute(update(lease).where(lease.c.id == row.id).values(state=state.value, ended_at=now))
+        return batch.live_rows(self._connection, self.org_id, [holder]).get(holder)

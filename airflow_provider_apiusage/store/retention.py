@@ -29,8 +29,8 @@ PREFIX = "apiusage_"
 TABLES: tuple[Table, ...] = tuple(table for table in metadata.sorted_tables if table is not org)
 """All tables that grow; that of orgs has one row for each."""
 
-PAGES_AT_ONCE = 250
-"""Pages of a SQLite file that are given back in one transaction: 1 MB."""
+PAGES_AT_ONCE = 100
+"""Pages of a SQLite file that are given back in one transaction: 400 kB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 LIVE = "state IN ('waiting', 'granted')"
+METERED = "spent IS NOT NULL"
 
 
 class Instant(TypeDecorator[datetime]):
@@ -227,6 +228,10 @@ lease = Table(
     Column("granted_at", Instant),
     Column("held_until", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("held", JSON(none_as_null=True)),  # what is held now, where that is not what was asked for
+    Column("spent", JSON(none_as_null=True)),
+    Column("draws", JSON(none_as_null=True)),
+    Column("estimate", JSON(none_as_null=True)),
     Index(
         "uq_apiusage_lease_live_holder",
         "org_id", "dag_id", "run_id", "task_id", "map_index",
@@ -236,6 +241,12 @@ lease = Table(
     ),
     Index(None, "org_id", "state"),
     Index(None, "org_id", "ended_at"),
+    Index(
+        "ix_apiusage_lease_metered",
+        "org_id", "dag_id", "task_id", "ended_at",
+        sqlite_where=text(METERED),
+        postgresql_where=text(METERED),
+    ),
 )  # fmt: skip
 
 decision = Table(

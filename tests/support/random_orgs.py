@@ -79,7 +79,8 @@ def random_world(seed: int, *, most_readings: int = 60, most_calls: int = 60) ->
     )
     org = Accounting(seed, VirtualClock(start), settings, Identity())
     moments: list[tuple[datetime, int]] = [(moment, 0) for moment in _call_times(chance, start, at, most_calls)]
-    moments += [(moment, 1) for moment in _reading_times(chance, start, at, most_readings)]
+    watched = chance.randrange(2, most_readings)
+    moments += [(moment, 1) for moment in _reading_times(chance, start, at, watched)]
     readings = []
     for moment, is_reading in sorted(moments):
         org.clock.set(moment)
@@ -166,8 +167,9 @@ def _hours(org: Accounting, at: datetime, chance: Random) -> tuple[HourTotal, ..
     lag = chance.randrange(30) * HOUR
     blank = chance.random() < 0.2
     completeness: dict[datetime, Completeness] = {}
-    first = datetime.combine(at.date() - timedelta(days=8), datetime.min.time(), UTC)
-    for n in range(9 * 24):
+    days = chance.choice((1, 2, 2, 3, 8))
+    first = datetime.combine(at.date() - timedelta(days=days), datetime.min.time(), UTC)
+    for n in range((days + 1) * 24):
         hour = first + n * HOUR
         if hour + HOUR > at - lag or chance.random() < 0.03:
             continue

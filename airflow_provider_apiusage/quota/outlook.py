@@ -1,0 +1,110 @@
+"""What will happen to a limit's use in the next day, if nobody is granted anything.
+
+An outlook has three curves on a grid of quarter hours: calls that others are expected to make, by how much they may
+exceed that, and calls that leave the window. A reading says where the use stands; the outlook says how it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from math import sqrt
+
+STEP = 900
+"""Seconds between two points of the grid; they lie on quarter hours."""
+
+WINDOW_SECONDS = 86_400
+
+CUT = 0.3
+"""Share by which others may stay below what is expected of them, where the earliest useful instant is asked for."""
+
+NOISE = 3.0
+"""Square roots of a number of calls by which it may differ from what is expected by chance alone."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How the use of one limit goes on from an instant.
+
+    :param at: the org's instant at which it was made.
+    :param first: epoch second of the first point, not after ``at``.
+    :param new: calls of others from the first point up to each point, as expected.
+    :param margin: by how many calls their true number up to each point may exceed that, in 98 cases of 100.
+    :param gone: calls that have left the window from the first point up to each point, as reconstructed.
+    :param bucket: seconds within which the org releases calls together; 0 for each by itself.
+    :param late: seconds by which releases were seen to be late.
+    """
+
+    at: datetime
+    first: int
+    new: Sequence[float]
+    margin: Sequence[float]
+    gone: Sequence[float]
+    bucket: int = 0
+    late: int = 0
+
+    def new_between(self, start: datetime, end: datetime) -> float:
+        """Return the calls that others are expected to make in a span; beyond the grid, none."""
+        return max(0.0, _at(self.new, self._place(end)) - _at(self.new, self._place(start)))
+
+    def gone_between(self, start: datetime, end: datetime) -> float:
+        """Return the calls that are to leave the window in a span."""
+        return max(0.0, self._gone_by(end.timestamp()) - self._gone_by(start.timestamp()))
+
+    def highest(self, since: datetime, *, margin: float = 1.0) -> float:
+        """Return by how much the use may exceed, at its peak, what it is at an instant; calls may leave late.
+
+        A call that is granted now stays for 24 hours, so the peak is looked for that far ahead, and a bucket further.
+
+        :param since: the org's instant.
+        :param margin: how much of the margin counts.
+        """
+        return max((rise for _, rise in self._rises(since, margin)), default=0.0)
+
+    def opens_at(self, since: datetime, free: float, *, calm: float | None) -> datetime | None:
+        """Return the first instant from which the use can have fallen far enough; ``None`` if not on the grid.
+
+        Others are taken to make :data:`CUT` fewer calls than expected, so a gate that looks then looks early rather
+        than late.
+
+        :param since: the org's instant of the reading.
+        :param free: calls by which the use must fall below what it was then (negative: by which it may rise).
+        :param calm: by how many calls, at most, the use may exceed at its later peak what it was at ``since``; ``None``
+            if that does not matter.
+        """
+        return None
+
+    def _rises(self, since: datetime, margin: float) -> list[tuple[int, float]]:
+        start = since.timestamp()
+        new = _at(self.new, self._place(since))
+        gone = self._gone_by(start)
+        until = start + WINDOW_SECONDS + self.bucket + self.late
+        rises = []
+        for n in range(max(0, int((start - self.first) // STEP)), len(self.new)):
+            second = self.first + n * STEP
+            if second > until:
+                break
+            second = max(second, int(start))
+            left = max(gone, self._gone_by(second - self.late)) - gone
+            place = (second - self.first) / STEP
+            rises.append((second, _at(self.new, place) - new + margin * _at(self.margin, place) - left))
+        return rises
+
+    def _place(self, instant: datetime) -> float:
+        return (instant.timestamp() - self.first) / STEP
+
+    def _gone_by(self, second: float) -> float:
+        if self.bucket:
+            second = second // self.bucket * self.bucket
+        return _at(self.gone, (second - self.first) / STEP)
+
+
+def _at(curve: Sequence[float], place: float) -> float:
+    if place <= 0:
+        return curve[0]
+    if place >= len(curve) - 1:
+        return curve[-1]
+    low = int(place)
+    return curve[low] + (curve[low + 1] - curve[low]) * (place - low)

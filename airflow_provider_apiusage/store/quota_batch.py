@@ -1,0 +1,233 @@
+"""What one turn writes for many requests at once: a fixed number of statements, and rows only for what changes.
+
+All of it runs inside a turn, which holds the org's lock; see ``QuotaLedger.turn``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+
+from airflow_provider_apiusage.quota.model import Holder, LeaseState, LimitFigures, QuotaRequest, Reservation
+from airflow_provider_apiusage.quota.wire import figures_to_json
+from airflow_provider_apiusage.store.lease_rows import (
+    LIVE,
+    ending,
+    holder_columns,
+    holder_from,
+    of_holder,
+    reservation_from,
+    serves,
+    terms,
+    terms_from,
+)
+from airflow_provider_apiusage.store.schema import decision, lease
+from airflow_provider_apiusage.usage.model import WINDOW
+
+FEW = 8
+"""So many holders are looked up one by one; for more, the live leases of the org are read in one go."""
+
+MOST_PARAMETERS = 10_000
+"""Of one statement: SQLite takes 32,766, PostgreSQL 65,535."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One decision to be kept.
+
+    :param kind: ``"grant"``, ``"wait"`` or ``"refuse"``.
+    """
+
+    request: QuotaRequest
+    kind: str
+    reason: str
+    figures: Sequence[LimitFigures]
+
+
+def live_rows(connection: Connection, org_id: str, holders: Collection[Holder]) -> dict[Holder, Row[Any]]:
+    """Return the live lease of each holder that has one."""
+    live = select(lease).where(lease.c.org_id == org_id, lease.c.state.in_(LIVE))
+    if len(holders) <= FEW:
+        rows = [row for holder in holders for row in connection.execute(live.where(of_holder(holder)))]
+    else:
+        rows = [*connection.execute(live)]
+    found = {holder_from(row): row for row in rows}
+    return {holder: found[holder] for holder in holders if holder in found}
+
+
+def join_all(
+    connection: Connection, org_id: str, requests: Iterable[QuotaRequest], now: datetime, waits_until: datetime
+) -> dict[Holder, Reservation]:
+    """Let many requests enter the queue, or renew what their holders have; see ``Turn.join``.
+
+    :returns: the reservations of those who hold one already.
+    """
+    asked = {request.holder: request for request in requests}
+    live = live_rows(connection, org_id, asked)
+    held: dict[Holder, Reservation] = {}
+    waiting, outgrown, entering = [], [], []
+    for holder, request in asked.items():
+        row = live.get(holder)
+        if row is None:
+            entering.append(request)
+        elif row.state == LeaseState.WAITING.value:
+            waiting.append((row, request))
+        elif serves(row, request.needs):
+            held[holder] = replace(reservation_from(row), held_until=max(row.held_until, now + request.lease))
+        else:
+            outgrown.append(row)
+            entering.append(request)
+    end_all(connection, outgrown, LeaseState.RELEASED, now)
+    _update_rows(connection, [{"row": live[holder].id, "held_until": each.held_until} for holder, each in held.items()])
+    changed = [(row, request) for row, request in waiting if terms_from(row) != terms(request)]
+    _update_rows(connection, [{"row": row.id, **terms(request)} for row, request in changed])
+    for start in range(0, len(waiting), MOST_PARAMETERS):
+        ids = [row.id for row, _ in waiting[start : start + MOST_PARAMETERS]]
+        connection.execute(update(lease).where(lease.c.id.in_(ids)).values(held_until=waits_until))
+    _enter(connection, org_id, entering, now, waits_until)
+    return held
+
+
+def grant_all(
+    connection: Connection, org_id: str, requests: Iterable[QuotaRequest], now: datetime
+) -> dict[Holder, Reservation]:
+    """Turn waiting requests into reservations.
+
+    :raises LookupError: if one of the holders is not waiting.
+    """
+    asked = {request.holder: request for request in requests}
+    live = live_rows(connection, org_id, asked)
+    granted = {
+        holder: replace(
+            reservation_from(waiting_row(live, holder, org_id)), granted_at=now, held_until=now + request.lease
+        )
+        for holder, request in asked.items()
+    }
+    _update_rows(
+        connection,
+        [
+            {
+                "row": live[holder].id,
+                "state": LeaseState.GRANTED.value,
+                "granted_at": now,
+                "held_until": each.held_until,
+            }
+            for holder, each in granted.items()
+        ],
+    )
+    return granted
+
+
+def record_all(connection: Connection, org_id: str, decided: Sequence[Decided], now: datetime) -> None:
+    """Keep decisions with their figures; one that is the holder's last one over again is not kept again.
+
+    :raises LookupError: if one of the holders neither waits nor holds anything.
+    """
+    if not decided:
+        return
+    last_id = select(func.max(decision.c.id)).where(decision.c.reservation_id == lease.c.reservation_id)
+    columns: list[Any] = [lease.c.reservation_id, *holder_columns(), decision.c.kind, decision.c.reason]
+    known = (
+        select(*columns)
+        .outerjoin(decision, decision.c.id == last_id.correlate(lease).scalar_subquery())
+        .where(lease.c.org_id == org_id, lease.c.state.in_(LIVE))
+    )
+    if len(decided) == 1:
+        known = known.where(of_holder(decided[0].request.holder))
+    last = {holder_from(row): row for row in connection.execute(known)}
+    rows = []
+    for each in decided:
+        row = last.get(each.request.holder)
+        if row is None:
+            raise LookupError(f"{each.request.holder} neither waits for quota of org {org_id} nor holds any.")
+        if (row.kind, row.reason) != (each.kind, each.reason):
+            rows.append(
+                {
+                    "org_id": org_id,
+                    "reservation_id": row.reservation_id,
+                    "decided_at": now,
+                    "kind": each.kind,
+                    "reason": each.reason,
+                    "figures": [figures_to_json(one) for one in each.figures],
+                }
+            )
+    if rows:
+        connection.execute(insert(decision), rows)
+
+
+def leave_all(connection: Connection, org_id: str, left: Mapping[Holder, datetime], now: datetime) -> None:
+    """End the live leases of holders that have gone, unless somebody has renewed them since.
+
+    :param left: holders, and until when their lease ran when they were last seen by who says that they have gone. One
+        that runs until another instant was renewed by another process, which has taken the holder over.
+    """
+    rows = [row for holder, row in live_rows(connection, org_id, left).items() if row.held_until == left[holder]]
+    waiting = [row for row in rows if row.state == LeaseState.WAITING.value]
+    end_all(connection, waiting, LeaseState.WITHDRAWN, now)
+    end_all(connection, [row for row in rows if row not in waiting], LeaseState.RELEASED, now)
+
+
+def end_all(connection: Connection, rows: Iterable[Row[Any]], state: LeaseState, now: datetime) -> None:
+    """End leases now."""
+    _update_rows(connection, [{"row": row.id, **ending(row, state, now)} for row in rows])
+
+
+def waiting_row(live: Mapping[Holder, Row[Any]], holder: Holder, org_id: str) -> Row[Any]:
+    """Return a holder's lease.
+
+    :raises LookupError: if it is not waiting.
+    """
+    row = live.get(holder)
+    if row is None or row.state != LeaseState.WAITING.value:
+        raise LookupError(f"{holder} is not waiting for quota of org {org_id}.")
+    return row
+
+
+def _update_rows(connection: Connection, changes: Sequence[Mapping[str, Any]]) -> None:
+    """Give each row (named by its id as ``row``) new values of the same columns, in one statement."""
+    if changes:
+        columns = {name: bindparam(f"new_{name}", type_=lease.c[name].type) for name in changes[0] if name != "row"}
+        values = [{name if name == "row" else f"new_{name}": value for name, value in one.items()} for one in changes]
+        connection.execute(update(lease).where(lease.c.id == bindparam("row")).values(columns), values)
+
+
+def _enter(
+    connection: Connection, org_id: str, requests: Sequence[QuotaRequest], now: datetime, waits_until: datetime
+) -> None:
+    if not requests:
+        return
+    places = _places(connection, org_id, [request.holder for request in requests], now)
+    rows = [
+        {
+            **terms(request),
+            "reservation_id": str(uuid4()),
+            "org_id": org_id,
+            "dag_id": request.holder.dag_id,
+            "run_id": request.holder.run_id,
+            "task_id": request.holder.task_id,
+            "map_index": request.holder.map_index,
+            "state": LeaseState.WAITING.value,
+            "requested_at": min(places.get(request.holder, request.requested_at), request.requested_at),
+            "held_until": waits_until,
+        }
+        for request in requests
+    ]
+    connection.execute(insert(lease), rows)
+
+
+def _places(connection: Connection, org_id: str, holders: Sequence[Holder], now: datetime) -> Mapping[Holder, datetime]:
+    """Return when those joined the queue whose last request only lapsed, because they came back too late."""
+    rank = func.row_number().over(partition_by=holder_columns(), order_by=(lease.c.ended_at.desc(), lease.c.id.desc()))
+    ended = select(
+        *holder_columns(), lease.c.state, lease.c.granted_at, lease.c.requested_at, rank.label("rank")
+    ).where(lease.c.org_id == org_id, lease.c.ended_at > now - WINDOW)
+    if len(holders) == 1:
+        ended = ended.where(of_holder(holders[0]))
+    last = ended.subquery()
+    lapsed = select(last).where(last.c.rank == 1, last.c.state == LeaseState.LAPSED.value, last.c.granted_at.is_(None))
+    return {holder_from(row): row.requested_at for row in connection.execute(lapsed)}
