@@ -16,7 +16,16 @@ from datetime import datetime, timedelta
 from functools import cache
 
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.quota.policy import Approve, Knowledge, OpensAt, Verdict, decide, must_expire
+from airflow_provider_apiusage.quota.policy import (
+    DEFAULT_RULES,
+    Approve,
+    Knowledge,
+    OpensAt,
+    Rules,
+    Verdict,
+    decide,
+    must_expire,
+)
 from airflow_provider_apiusage.salesforce.errors import (
     AllowanceExhaustedError,
     ApiUsageError,
@@ -96,6 +105,7 @@ class Gate:
     :param poll_interval: the shortest time between two readings of the org, for all gates together, unless a request
         needs newer figures (``max_age``).
     :param clock: our clock, aware UTC.
+    :param rules: what the policy is told to do otherwise.
     """
 
     ledger: QuotaLedger
@@ -103,6 +113,7 @@ class Gate:
     read: Callable[[], Sequence[LimitReading]]
     poll_interval: timedelta
     clock: Callable[[], datetime]
+    rules: Rules = DEFAULT_RULES
 
     def turn(self, request: QuotaRequest) -> Decision:
         """Take one turn for one request.
@@ -210,6 +221,7 @@ class Gate:
             retry_at=now + self.poll_interval,
             opens_at=_expiry(turn, readings),
             reported=cache(turn.reported),
+            rules=self.rules,
         )
         return decide(queue, knowledge)
 

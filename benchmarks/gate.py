@@ -78,8 +78,10 @@ def run(job: tuple[str, str, int, int]) -> Run:
 
 def table(runs: Sequence[Run]) -> None:
     """Print medians over the seeds."""
-    print("| scenario | who | calls to look | latency p50 / p95 s | lock-out min (runs with) | mean wait min "
-          "| longest wait of a big one h | calls served | s |")
+    print(
+        "| scenario | who | calls to look | latency p50 / p95 s | lock-out min (runs with) | mean wait min "
+        "| longest wait of a big one h | calls served | s |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for scenario in dict.fromkeys(run.scenario for run in runs):
         for decider in dict.fromkeys(run.decider for run in runs):

@@ -68,7 +68,9 @@ class Oracle:
         room = self._room(LIMIT - RESERVED - self._world.used)
         head: Load | None = None
         for load in self._queue:
-            if load.need <= room and (head is None or self._passed.get(head.number, 0) + load.need <= self._beta * head.need):
+            if load.need <= room and (
+                head is None or self._passed.get(head.number, 0) + load.need <= self._beta * head.need
+            ):
                 if head is not None:
                     self._passed[head.number] = self._passed.get(head.number, 0) + load.need
                 room -= load.need

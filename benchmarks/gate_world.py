@@ -100,9 +100,7 @@ class World:
         self.others = scenario.others(total + 1, Random(f"others {seed}"))
         first = scenario.warm_up * 86_400
         self.loads = [
-            load
-            for load in scenario.arrivals(scenario, total, Random(f"loads {seed}"))
-            if load.arrives_at >= first
+            load for load in scenario.arrivals(scenario, total, Random(f"loads {seed}")) if load.arrives_at >= first
         ]
         self.loads.sort(key=lambda load: load.arrives_at)
         settings = OrgSettings(limit=LIMIT, expiry_bucket_minutes=scenario.bucket, staleness_seconds=scenario.stale)

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apiusage.gate import Gate
+from airflow_provider_apiusage.hooks.checkpoint import pause_while_low
 from airflow_provider_apiusage.hooks.event_logs import EXHAUSTED
-from airflow_provider_apiusage.hooks.forecasting import ForecastHook
+from airflow_provider_apiusage.hooks.metered_load import LoadHook
 from airflow_provider_apiusage.salesforce.allowance import read_allowance
 from airflow_provider_apiusage.salesforce.daily_usage import REPORT_ID, DailyUsageSource
 from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError, ApiUsageError
@@ -23,15 +24,18 @@ from airflow_provider_apiusage.usage.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_provider_apiusage.quota.checkpoint import Pause
     from airflow_provider_apiusage.salesforce.usage_report import DailyUsage
     from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
     from airflow_provider_apiusage.store.usage_store import UsageStore
     from airflow_provider_apiusage.usage.allowance import Allowance
 
 
-class ApiUsageHook(ForecastHook):
+class ApiUsageHook(LoadHook):
     """Reads what one org has used and has left, over a connection of type ``salesforce``.
 
     ``conn`` is the same simple-salesforce client as the official hook's, so loads can run through it; every response
@@ -48,6 +52,10 @@ class ApiUsageHook(ForecastHook):
     :param client_name: the name under which our calls show in the org's event logs.
     :param keep_readings: whether answers to any call are kept as readings: once a minute and when it matters, as often
         as a ``timedelta`` says, or never (``False``).
+    :param reservation: what ``ApiQuotaSensor`` returned, or a reservation id: what this hook spends is drawn from it
+        (``docs/metered-loads.md``).
+    :param on_overspend: what to do if that is more than was granted: ``"warn"``, ``"extend"``, or ``"fail"``.
+    :param estimate: what ``estimate_cost`` said, if the gate asked for something else.
     """
 
     def get_limits(self) -> tuple[LimitReading, ...]:
@@ -231,6 +239,31 @@ class ApiUsageHook(ForecastHook):
         :param poll_interval: the shortest time between two readings of the org, for all gates together.
         """
         return Gate(self.ledger, self.store, self._read_limits, poll_interval, self._session.now)
+
+    def checkpoint(
+        self,
+        *,
+        low: int | float | str = "5%",
+        high: int | float | str = "10%",
+        patience: timedelta | float = timedelta(hours=1),
+        sleep: Callable[[float], None] | None = None,
+    ) -> Pause:
+        """Pause here while the org has few calls left; to be called between the parts of a long load.
+
+        Below ``low`` the load waits until ``high`` are left, for ``patience`` at most; then it goes on, and says so.
+        What is left is what the store has been told, by the answers to this load's own calls and by others. A load that
+        waits asks the org itself when nobody has told anything for 5 minutes (1 call each time). A reading older than
+        15 minutes, or a store that is away, stops nobody.
+
+        :param low: calls of ``DailyApiRequests``, or a share of their limit (``0.05``, ``"5%"``).
+        :param high: likewise, and not less.
+        :param patience: ``timedelta`` or seconds.
+        :param sleep: how to wait, in seconds.
+        :returns: for how long it waited, what was left in the end, and whether it timed out.
+        :raises ValueError: if a mark or the duration makes no sense.
+        :raises ApiUsageError: if the org refuses us while the load waits, for a reason that waiting does not mend.
+        """
+        return pause_while_low(self, low, high, patience, sleep or self._session.pause)
 
     def _read_limits(self) -> tuple[LimitReading, ...]:
         """Read the limits; that the allowance is exhausted is a reading too."""

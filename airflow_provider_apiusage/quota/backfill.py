@@ -36,9 +36,7 @@ class Budget:
         :param request: stands behind all of ``heads``.
         :param heads: by limit name, the first request that waits for it.
         """
-        return all(
-            self.left(name, heads[name]) >= need for name, need in request.needs.items() if name in heads
-        )
+        return all(self.left(name, heads[name]) >= need for name, need in request.needs.items() if name in heads)
 
     def left(self, name: str, head: QuotaRequest) -> int:
         """Return how many calls of a limit may still pass a request that waits for it."""

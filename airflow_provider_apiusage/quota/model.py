@@ -83,6 +83,7 @@ class QuotaRequest:
     :param max_age: how old a reading may be to grant on it.
     :param on_unknown: what to do while there is no such reading.
     :param requested_at: when it joined the queue (our clock); earlier goes first.
+    :param priority: steps of head start in the queue, of two hours each; negative ones yield.
     """
 
     org_id: str
@@ -93,6 +94,7 @@ class QuotaRequest:
     lease: timedelta = timedelta(hours=2)
     max_age: timedelta = timedelta(minutes=15)
     on_unknown: OnUnknown = OnUnknown.WAIT
+    priority: int = 0
 
     @property
     def calls(self) -> int:
@@ -120,7 +122,17 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class LimitFigures:
-    """The figures one decision was made from, for one limit: ``headroom = remaining - reserve - outstanding``."""
+    """The figures one decision was made from, for one limit.
+
+    ``headroom = remaining - reserve - outstanding + expired - expected - margin - peak``; of the last four, those that
+    are not known are left out, and are ``None``.
+
+    :param expired: calls that have surely left the window since the reading.
+    :param expected: calls that others are expected to have made since what the reading shows.
+    :param margin: what a burst in that time may have added.
+    :param peak: by how much the highest use forecast within 24 hours reaches into the part of the reserve that is kept
+        even then.
+    """
 
     name: str
     need: int
@@ -130,6 +142,10 @@ class LimitFigures:
     outstanding: int | None = None
     headroom: int | None = None
     observed_at: datetime | None = None
+    expired: int | None = None
+    expected: int | None = None
+    margin: int | None = None
+    peak: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +164,14 @@ class Wait:
     :param until: the earliest instant at which asking again can make sense (our clock).
     :param reason: why, in words, with the arithmetic.
     :param opens_at: the earliest instant at which enough can be free (the org's time), if the past tells it.
+    :param look: whether a reading made now may well open the gate; ``None`` if no outlook tells.
     """
 
     until: datetime
     reason: str
     figures: tuple[LimitFigures, ...] = ()
     opens_at: datetime | None = None
+    look: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from math import sqrt
 
 STEP = 900
@@ -63,18 +62,44 @@ class Outlook:
         """
         return max((rise for _, rise in self._rises(since, margin)), default=0.0)
 
-    def opens_at(self, since: datetime, free: float, *, calm: float | None) -> datetime | None:
+    def opens_at(self, since: datetime, now: datetime, free: float, calm: float | None) -> datetime | None:
         """Return the first instant from which the use can have fallen far enough; ``None`` if not on the grid.
 
         Others are taken to make :data:`CUT` fewer calls than expected, so a gate that looks then looks early rather
         than late.
 
         :param since: the org's instant of the reading.
-        :param free: calls by which the use must fall below what it was then (negative: by which it may rise).
-        :param calm: by how many calls, at most, the use may exceed at its later peak what it was at ``since``; ``None``
-            if that does not matter.
+        :param now: the org's present instant; no earlier one is returned.
+        :param free: calls by which the use may have risen since the reading (negative: by which it must fall).
+        :param calm: calls by which, at its later peak, the use may exceed that of the reading; ``None`` if that does
+            not matter.
         """
+        start, at = since.timestamp(), now.timestamp()
+        new, gone = _at(self.new, self._place(since)), self._gone_by(start)
+        seconds = [at, *(s for s in range(self.first, self.first + STEP * len(self.new), STEP) if s > at)]
+        made = [_at(self.new, (second - self.first) / STEP) - new for second in seconds]
+        left = [self._gone_by(second) - gone for second in seconds]
+        change = [(1 - CUT) * m - NOISE * sqrt(max(0.0, m)) - g for m, g in zip(made, left, strict=True)]
+        peak, peaks = float("-inf"), []
+        for second, m, g in zip(reversed(seconds), reversed(made), reversed(left), strict=True):
+            peak = max(peak, (1 - CUT) * (m + _at(self.margin, (second - self.first) / STEP)) - g)
+            peaks.append(peak)
+        for n, peak in enumerate(reversed(peaks)):
+            if change[n] > free or (calm is not None and peak > calm):
+                continue
+            second = seconds[n]
+            if n and not self.bucket and change[n - 1] > free > change[n]:
+                part = (change[n - 1] - free) / (change[n - 1] - change[n])
+                second = seconds[n - 1] + part * (second - seconds[n - 1])
+            return since + timedelta(seconds=second - start)
         return None
+
+    def last_mark(self, now: datetime) -> datetime | None:
+        """Return when calls were last due to be released together; ``None`` if each goes by itself."""
+        if not self.bucket:
+            return None
+        second = now.timestamp()
+        return now - timedelta(seconds=second - second // self.bucket * self.bucket)
 
     def _rises(self, since: datetime, margin: float) -> list[tuple[int, float]]:
         start = since.timestamp()

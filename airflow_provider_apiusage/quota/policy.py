@@ -1,22 +1,30 @@
-"""The gate's policy: first come, first served; all of a request or nothing; never more than the headroom.
+"""The gate's policy: in the order of coming, all of a request or nothing, never more than the headroom.
 
-``headroom = remaining - reserve - outstanding``, for each limit that a request names. Pure: what is known comes in, a
-verdict with its arithmetic goes out.
+Who waits for room holds its place: whoever comes later and wants one of the same limits waits behind it, except small
+loads within a budget (:mod:`.backfill`). Pure: what is known comes in, a verdict with its arithmetic goes out.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 
+from airflow_provider_apiusage.quota.backfill import Budget
+from airflow_provider_apiusage.quota.headroom import View, deficit, figures_of, fits, never_fits, short
+from airflow_provider_apiusage.quota.headroom import must_expire as must_expire
+from airflow_provider_apiusage.quota.knowledge import DEFAULT_RULES as DEFAULT_RULES
+from airflow_provider_apiusage.quota.knowledge import Knowledge as Knowledge
+from airflow_provider_apiusage.quota.knowledge import OpensAt as OpensAt
+from airflow_provider_apiusage.quota.knowledge import Reported as Reported
+from airflow_provider_apiusage.quota.knowledge import Rules as Rules
 from airflow_provider_apiusage.quota.model import LimitFigures, OnUnknown, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.usage.model import LimitReading, ReadingSource
+from airflow_provider_apiusage.quota.order import in_order
+from airflow_provider_apiusage.quota.waking import waking
 
-OpensAt = Callable[[str, int], datetime | None]
-"""(limit name, calls that must leave the window first) -> earliest instant, the org's time; ``None`` if not known."""
+DEPTH = 32
+"""So many of those behind one that waits are told when they may pass; the rest come back when that one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,154 +38,127 @@ class Approve:
 Verdict = Approve | Wait | Refuse
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """Which limits the org told when ``/limits`` was last read.
-
-    :param at: when the answer arrived (our clock).
-    :param names: of all limits in it.
-    """
-
-    at: datetime
-    names: Collection[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What one turn knows.
-
-    :param readings: the latest org-wide reading of each limit; absent if there never was one.
-    :param outstanding: by limit name, what is granted and may not show in that reading yet.
-    :param now: our clock; the age of a reading is told by it.
-    :param retry_at: when a request that waits should ask again (our clock).
-    :param opens_at: see :data:`OpensAt`.
-    :param reported: asked where a limit is unknown; ``None`` if ``/limits`` was never read.
-    """
-
-    readings: Mapping[str, LimitReading]
-    outstanding: Mapping[str, int]
-    now: datetime
-    retry_at: datetime
-    opens_at: OpensAt = lambda _name, _calls: None
-    reported: Callable[[], Reported | None] = lambda: None
-
-
 def decide(queue: Sequence[QuotaRequest], knowledge: Knowledge) -> list[tuple[QuotaRequest, Verdict]]:
     """Give every waiting request its verdict, as if they were granted in this order.
 
-    A request that waits for room holds its place: whoever comes later and wants one of the same limits waits behind it,
-    even if there is room for the smaller need. Nobody starves, and nobody overtakes. One that waits because a limit is
-    unknown holds its place on that limit alone: it may stay unknown for ever.
+    A request that waits for room holds its place on all the limits it names. One that waits because a limit is unknown
+    holds its place on that limit alone: it may stay unknown for ever, and nobody passes it there.
 
-    :param queue: waiting requests, first come first.
+    :param queue: waiting requests; of those of one place, the first one goes first.
     :param knowledge: see :class:`Knowledge`.
-    :returns: the requests in the same order, each with its verdict.
+    :returns: the requests in the order in which they are served, each with its verdict.
     """
-    granted: dict[str, int] = defaultdict(int)
-    ahead: dict[str, QuotaRequest] = {}
-    doubtful: set[str] = set()
-    verdicts: list[tuple[QuotaRequest, Verdict]] = []
-    for request in queue:
-        verdict, unknown = _verdict(request, knowledge, granted)
-        in_doubt = bool(unknown)
-        holds = unknown or list(request.needs)
-        blocked = [name for name in request.needs if name in ahead]
+    turn = _Turn(knowledge)
+    return [(request, turn.verdict(request)) for request in in_order(queue)]
+
+
+class _Turn:
+    """The queue while it is gone through."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
+        self._views = {name: View(reading, knowledge) for name, reading in knowledge.readings.items()}
+        self._budget = Budget(knowledge.grants, knowledge.rules.beta)
+        self._granted: dict[str, int] = defaultdict(int)
+        self._ahead: dict[str, QuotaRequest] = {}
+        self._woken: dict[str, Wait] = {}
+        self._doubtful: set[str] = set()
+        self._told = 0
+
+    def verdict(self, request: QuotaRequest) -> Verdict:
+        """Return the verdict of the next one."""
+        blocked = [name for name in request.needs if name in self._ahead]
+        verdict, unknown = self._alone(request, head=not blocked)
+        in_doubt, holds = bool(unknown), unknown or list(request.needs)
         if blocked and not isinstance(verdict, Refuse):
-            if isinstance(verdict, Approve) and doubtful.issuperset(blocked):
+            if isinstance(verdict, Approve) and self._doubtful.issuperset(blocked):
                 in_doubt, holds = True, blocked
-            reason = _behind(ahead[blocked[0]])
-            verdict = Wait(knowledge.retry_at, reason, verdict.figures, getattr(verdict, "opens_at", None))
+            passes = not unknown and not self._doubtful.intersection(blocked) and self._may_pass(request, blocked)
+            if not (passes and isinstance(verdict, Approve)):
+                verdict = self._behind(verdict, blocked, passes=passes)
+            else:
+                self._budget.passes(request)
+                verdict = Approve(f"{verdict.reason} {self._passing(blocked)}", verdict.figures)
         if isinstance(verdict, Approve):
             for name, need in request.needs.items():
-                granted[name] += need
+                self._granted[name] += need
         elif isinstance(verdict, Wait):
-            doubtful = doubtful | (set(holds) - set(ahead)) if in_doubt else doubtful - set(holds)
+            before = set(self._ahead)
+            self._doubtful = self._doubtful | (set(holds) - before) if in_doubt else self._doubtful - set(holds)
             for name in holds:
-                ahead.setdefault(name, request)
-        verdicts.append((request, verdict))
-    return verdicts
+                self._ahead.setdefault(name, request)
+                self._woken.setdefault(name, verdict)
+        return verdict
 
+    def _may_pass(self, request: QuotaRequest, blocked: Sequence[str]) -> bool:
+        return self._budget.allows(request, {name: self._ahead[name] for name in blocked})
 
-def _verdict(request: QuotaRequest, knowledge: Knowledge, granted: Mapping[str, int]) -> tuple[Verdict, Sequence[str]]:
-    """Return the verdict of a request that nobody stands before, and the limits of which too little is known."""
-    figures = tuple(
-        _figures(request, name, need, knowledge.readings.get(name), knowledge.outstanding.get(name, 0) + granted[name])
-        for name, need in request.needs.items()
-    )
-    impossible = [text for each in figures if (text := _never_fits(each)) is not None]
-    if impossible:
-        return Refuse(" ".join(impossible), figures), ()
-    unknown = {each.name: text for each in figures if (text := _unknown(request, each, knowledge)) is not None}
-    if unknown:
-        missing = {name: text for name in unknown if (text := _missing(request, name, knowledge)) is not None}
-        if missing and request.on_unknown is not OnUnknown.ALLOW:
-            return Refuse(" ".join(missing.values()), figures), ()
-        return _by_on_unknown(request, [*{**unknown, **missing}.values()], figures, knowledge), [*unknown]
-    short = [each for each in figures if _deficit(each) > 0]
-    if not short:
-        return Approve(" ".join(_fits(each) for each in figures), figures), ()
-    # A reservation may be given back at any moment; only what exceeds the reservations has to leave the window first.
-    opens = [knowledge.opens_at(each.name, calls) for each in short if (calls := must_expire(each)) > 0]
-    known = [instant for instant in opens if instant is not None]
-    reason = " ".join(_short(each) for each in short)
-    return Wait(knowledge.retry_at, reason, figures, max(known, default=None)), ()
-
-
-def _figures(
-    request: QuotaRequest, name: str, need: int, reading: LimitReading | None, outstanding: int
-) -> LimitFigures:
-    if reading is None:
-        return LimitFigures(name, need, outstanding=outstanding)
-    limit = reading.limit
-    remaining = reading.remaining
-    if remaining is None and limit is not None and reading.used is not None:
-        remaining = limit - reading.used
-    if limit is not None:
-        reserve: int | None = request.reserve.of(name, limit)
-    elif name in request.reserve.calls or not request.reserve.share or reading.source is ReadingSource.EXHAUSTED:
-        reserve = request.reserve.calls.get(name, 0)
-    else:
-        reserve = None  # a share of nobody knows what
-    known = remaining is not None and reserve is not None
-    return LimitFigures(
-        name=name,
-        need=need,
-        limit=limit,
-        remaining=remaining,
-        reserve=reserve,
-        outstanding=outstanding,
-        headroom=remaining - reserve - outstanding if known else None,  # type: ignore[operator]
-        observed_at=reading.observed_at,
-    )
-
-
-def _deficit(figures: LimitFigures) -> int:
-    """Calls that must come free before the need fits; 0 or fewer if it fits now."""
-    return figures.need - (figures.headroom or 0)
-
-
-def must_expire(figures: LimitFigures) -> int:
-    """Return the calls that must leave the window before the need fits, even if every reservation is given back.
-
-    :param figures: with a known headroom.
-    """
-    return max(0, _deficit(figures) - (figures.outstanding or 0))
-
-
-def _never_fits(figures: LimitFigures) -> str | None:
-    name, need, limit, reserve = figures.name, figures.need, figures.limit, figures.reserve
-    if limit is None or reserve is None or need <= limit - reserve:
-        return None
-    if limit <= 0:
-        return f"{name}: the org's limit is {limit:,}, so a need of {need:,} can never fit."
-    if reserve > limit:
+    def _passing(self, blocked: Sequence[str]) -> str:
+        name = blocked[0]
+        head = self._ahead[name]
         return (
-            f"{name}: the reserve of {reserve:,} is above the org's limit of {limit:,}; nothing could ever be granted."
+            f"It passes {head.holder}, which waits for {head.needs[name]:,}; after it, "
+            f"{self._budget.left(name, head):,} more may."
         )
-    return (
-        f"{name}: {need:,} needed can never fit: the limit of {limit:,} less the reserve of {reserve:,} leaves "
-        f"{limit - reserve:,} even with nothing used. Split the load, or lower the reserve."
-    )
+
+    def _behind(self, verdict: Verdict, blocked: Sequence[str], *, passes: bool) -> Wait:
+        """Return the wait of one that stands behind another, with or without leave to pass it."""
+        woken = self._woken[blocked[0]]
+        figures, until, look = verdict.figures, woken.until, woken.look
+        reason = _behind(self._ahead[blocked[0]])
+        if passes and isinstance(verdict, Wait):
+            reason = f"{reason} It may pass when there is room. {verdict.reason}"
+            until, look = min(until, verdict.until), woken.look or verdict.look
+        return Wait(until, reason, figures, getattr(verdict, "opens_at", None), look)
+
+    def _alone(self, request: QuotaRequest, *, head: bool) -> tuple[Verdict, Sequence[str]]:
+        """Return the verdict of a request that nobody stands before, and the limits of which too little is known."""
+        knowledge = self._knowledge
+        figures = tuple(
+            figures_of(request, name, self._views.get(name), knowledge.outstanding.get(name, 0) + self._granted[name])
+            for name in request.needs
+        )
+        impossible = [text for each in figures if (text := never_fits(each)) is not None]
+        if impossible:
+            return Refuse(" ".join(impossible), figures), ()
+        unknown = {each.name: text for each in figures if (text := _unknown(request, each, knowledge)) is not None}
+        if unknown:
+            missing = {name: text for name in unknown if (text := _missing(request, name, knowledge)) is not None}
+            if missing and request.on_unknown is not OnUnknown.ALLOW:
+                return Refuse(" ".join(missing.values()), figures), ()
+            return _by_on_unknown(request, [*{**unknown, **missing}.values()], figures, knowledge), [*unknown]
+        lacking = [each for each in figures if deficit(each) > 0]
+        if not lacking:
+            return Approve(" ".join(fits(each) for each in figures) + self._blind(figures), figures), ()
+        return self._wait(request, figures, lacking, head=head), ()
+
+    def _wait(
+        self,
+        request: QuotaRequest,
+        figures: tuple[LimitFigures, ...],
+        lacking: Sequence[LimitFigures],
+        *,
+        head: bool,
+    ) -> Wait:
+        reason = " ".join(short(each) for each in lacking) + self._blind(figures)
+        if not head and self._told >= DEPTH:
+            return Wait(self._knowledge.retry_at, reason, figures)
+        self._told += not head
+        # A reservation may be given back at any moment; only what exceeds them has to leave the window first.
+        opens = [self._knowledge.opens_at(each.name, calls) for each in lacking if (calls := must_expire(each)) > 0]
+        opens_at = max((instant for instant in opens if instant is not None), default=None)
+        woken = waking(request, [(each, self._views[each.name]) for each in lacking])
+        if woken is None:
+            return Wait(self._knowledge.retry_at, reason, figures, opens_at)
+        return Wait(woken.at, reason, figures, opens_at, woken.look)
+
+    def _blind(self, figures: Sequence[LimitFigures]) -> str:
+        """Say of which limits nothing can be expected yet, so that no peak ahead is looked at."""
+        if self._knowledge.rules.kept_at_peak is None:
+            return ""
+        outlooks = self._knowledge.outlooks
+        names = [each.name for each in figures if each.name in outlooks and outlooks[each.name] is None]
+        return f" {' and '.join(names)}: too little is known of the past to see a peak ahead." if names else ""
 
 
 def _unknown(request: QuotaRequest, figures: LimitFigures, knowledge: Knowledge) -> str | None:
@@ -214,24 +195,6 @@ def _by_on_unknown(
     if request.on_unknown is OnUnknown.FAIL:
         return Refuse(f"Not known what is left (on_unknown='fail'). {why}", figures)
     return Wait(knowledge.retry_at, f"Not known what is left. {why}", figures)
-
-
-def _arithmetic(figures: LimitFigures) -> str:
-    of = f" of {figures.limit:,}" if figures.limit is not None else ""
-    return (
-        f"{figures.name}: {figures.need:,} needed, headroom {figures.headroom:,} (remaining {figures.remaining:,}{of} "
-        f"- reserve {figures.reserve:,} - outstanding {figures.outstanding:,})"
-    )
-
-
-def _fits(figures: LimitFigures) -> str:
-    return f"{_arithmetic(figures)}."
-
-
-def _short(figures: LimitFigures) -> str:
-    expire = must_expire(figures)
-    how = f"{expire:,} of them by leaving the window" if expire else "reservations have to be given back"
-    return f"{_arithmetic(figures)}; {_deficit(figures):,} must come free first, {how}."
 
 
 def _behind(blocker: QuotaRequest) -> str:

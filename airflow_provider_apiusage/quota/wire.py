@@ -28,6 +28,7 @@ def request_to_json(request: QuotaRequest) -> dict[str, Any]:
         "lease": request.lease.total_seconds(),
         "max_age": request.max_age.total_seconds(),
         "on_unknown": request.on_unknown.value,
+        "priority": request.priority,
     }
 
 
@@ -42,6 +43,7 @@ def request_from_json(wire: Mapping[str, Any]) -> QuotaRequest:
         lease=timedelta(seconds=wire["lease"]),
         max_age=timedelta(seconds=wire["max_age"]),
         on_unknown=OnUnknown(wire["on_unknown"]),
+        priority=wire.get("priority", 0),  # requests that began to wait under an older version have none
     )
 
 

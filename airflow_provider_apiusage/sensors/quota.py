@@ -61,10 +61,21 @@ class ApiQuotaSensor(BaseSensorOperator):
         because a gate may wait for hours.
     :param poke_interval: seconds between two readings of the org; all gates of the org share them. Default:
         ``[apiusage] poll_interval``.
+    :param priority: steps of head start in the queue, of two hours each; it makes nobody starve (templated).
+    :param finish_in_triggerer: whether the triggerer ends the task when it is granted, without a worker; it never
+        does if something would be lost by that (``docs/gate.md``).
     """
 
-    template_fields: Sequence[str] = ("calls", "reserve", "salesforce_conn_id", "store_conn_id", "on_unknown")
+    template_fields: Sequence[str] = (
+        "calls",
+        "reserve",
+        "salesforce_conn_id",
+        "store_conn_id",
+        "on_unknown",
+        "priority",
+    )
     ui_color = "#ffe5b4"
+    _poking: Context | None = None
 
     def __init__(
         self,
@@ -78,6 +89,8 @@ class ApiQuotaSensor(BaseSensorOperator):
         store_conn_id: str | None = None,
         deferrable: bool = True,
         poke_interval: timedelta | float | None = None,
+        priority: int | str = 0,
+        finish_in_triggerer: bool = True,
         **kwargs: Any,
     ) -> None:
         if poke_interval is None:
@@ -91,6 +104,8 @@ class ApiQuotaSensor(BaseSensorOperator):
         self.salesforce_conn_id = salesforce_conn_id
         self.store_conn_id = store_conn_id
         self.deferrable = deferrable
+        self.priority = priority
+        self.finish_in_triggerer = finish_in_triggerer
 
     def execute(self, context: Context) -> Any:
         """Ask once; then defer, or poke and reschedule as every sensor does.
@@ -101,6 +116,7 @@ class ApiQuotaSensor(BaseSensorOperator):
             and ``on_unknown`` is ``"fail"``.
         """
         if not self.deferrable:
+            self._poking = context
             try:
                 return super().execute(context)
             except (AirflowSensorTimeout, AirflowFailException, AirflowSkipException):
@@ -119,12 +135,22 @@ class ApiQuotaSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=reservation_to_json(decision.reservation))
         return PokeReturnValue(is_done=False)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+    def on_kill(self) -> None:
+        """Leave the queue when a task that pokes is killed; another try within a day stands where this one stood.
+
+        Deferred ones leave through the triggerer; between two pokes nobody is there, and the request lapses by itself.
+        """
+        if self._poking is not None:
+            self._leave(self._poking, keep_place=True)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | str | None = None) -> Any:
         """Back from the triggerer: take up the grant (which starts its lease anew), or hear why there is none.
 
         The grant may have lapsed while the task waited for a worker; then it queues again. The org is not asked for any
         of this: a login that fails now must not leave a reservation that nobody releases.
         """
+        if isinstance(event, str):
+            event = None  # ``dag.test()`` comes back even from a trigger that has ended the task
         if event and event["status"] == "error":
             raise GateError(event["message"])
         if event and event["status"] == "refused":
@@ -147,7 +173,7 @@ class ApiQuotaSensor(BaseSensorOperator):
             self._leave(context, release=True)
             raise
         except Exception:
-            self._leave(context, release=False)
+            self._leave(context)
             raise
 
     def _ask(self, request: QuotaRequest) -> tuple[QuotaRequest, Decision | None]:
@@ -205,17 +231,40 @@ class ApiQuotaSensor(BaseSensorOperator):
         raise AirflowFailException(reason)
 
     def _defer(self, context: Context, request: QuotaRequest) -> None:
-        from airflow_provider_apiusage.triggers.quota import ApiQuotaTrigger
+        from airflow_provider_apiusage.triggers.quota import ENDS_WITH_XCOMS, ApiQuotaTrigger
 
+        wire = request_to_json(request)
+        if self._may_finish_in_triggerer():
+            wire[ENDS_WITH_XCOMS] = ["return_value"] if self.do_xcom_push else []
         self.defer(
             trigger=ApiQuotaTrigger(
                 salesforce_conn_id=self.salesforce_conn_id,
                 store_conn_id=self.store_conn_id,
-                request=request_to_json(request),
+                request=wire,
                 poll_interval=self.poke_interval,
             ),
             method_name="execute_complete",
             timeout=self._time_left(context),
+        )
+
+    def _may_finish_in_triggerer(self) -> bool:
+        """Whether nothing is lost by it: Airflow then sends no asset events, calls nobody, asks no XCom backend."""
+        from airflow.sdk.execution_time.xcom import XCom
+
+        try:
+            from airflow.sdk.listener import get_listener_manager
+        except ImportError:  # before Airflow 3.2
+            from airflow.listeners.listener import get_listener_manager  # type: ignore[assignment]
+
+        of_ours = type(self)
+        return (
+            self.finish_in_triggerer
+            and not (self.outlets or self.on_success_callback or getattr(self, "_post_execute_hook", None))
+            and of_ours.post_execute is BaseSensorOperator.post_execute
+            and of_ours.execute_complete is ApiQuotaSensor.execute_complete
+            and not getattr(self, "returns_dag_result", False)
+            and XCom.__name__ == "BaseXCom"
+            and not get_listener_manager().has_listeners
         )
 
     def _time_left(self, context: Context) -> timedelta:
@@ -235,13 +284,15 @@ class ApiQuotaSensor(BaseSensorOperator):
             lease=duration_from("lease", self.lease),
             max_age=duration_from("max_age", self.max_age),
             on_unknown=on_unknown_from(self.on_unknown),
+            priority=priority_from(self.priority),
         )
 
-    def _leave(self, context: Context, *, release: bool) -> None:
+    def _leave(self, context: Context, *, release: bool = False, keep_place: bool = False) -> None:
         from airflow_provider_apiusage.hooks.store import open_ledger
 
         try:
-            open_ledger(self.store_conn_id).leave(holder_of(context), timezone.utcnow(), release=release)
+            ledger = open_ledger(self.store_conn_id)
+            ledger.leave(holder_of(context), timezone.utcnow(), release=release, keep_place=keep_place)
         except Exception as failed:
             self.log.warning("Could not leave the queue (%s); the request lapses by itself.", failed)
 
@@ -251,3 +302,16 @@ class ApiQuotaSensor(BaseSensorOperator):
         from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 
         return ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
+
+
+def priority_from(value: Any) -> int:
+    """Return the priority that a DAG author wrote.
+
+    :raises ValueError: if it is not a whole number.
+    """
+    try:
+        if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+            return int(value)
+    except ValueError:
+        pass
+    raise ValueError(f"priority must be a whole number, not {value!r}.")

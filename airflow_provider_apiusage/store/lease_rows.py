@@ -17,10 +17,11 @@ from airflow_provider_apiusage.quota.model import (
     Reservation,
     Reserve,
 )
+from airflow_provider_apiusage.quota.order import in_order
 from airflow_provider_apiusage.store.schema import lease
 
 LIVE = (LeaseState.WAITING.value, LeaseState.GRANTED.value)
-TERMS = ("needs", "reserve_calls", "reserve_share", "lease_seconds", "max_age_seconds", "on_unknown")
+TERMS = ("needs", "reserve_calls", "reserve_share", "lease_seconds", "max_age_seconds", "on_unknown", "priority")
 
 
 def of_holder(holder: Holder) -> ColumnElement[bool]:
@@ -39,11 +40,12 @@ def holder_columns() -> tuple[ColumnElement[Any], ...]:
 
 
 def queue(connection: Connection, org_id: str, now: datetime | None = None) -> tuple[QuotaRequest, ...]:
-    """Return the waiting requests of an org, first come first; with ``now``, without those that have lapsed."""
+    """Return the waiting requests of an org in the order of service; with ``now``, without those that have lapsed."""
     query = select(lease).where(lease.c.org_id == org_id, lease.c.state == LeaseState.WAITING.value)
     if now is not None:
         query = query.where(lease.c.held_until > now)
-    return tuple(request_from(row) for row in connection.execute(query.order_by(lease.c.requested_at, lease.c.id)))
+    rows = connection.execute(query.order_by(lease.c.requested_at, lease.c.id))
+    return tuple(in_order(map(request_from, rows)))
 
 
 def terms(request: QuotaRequest) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def terms(request: QuotaRequest) -> dict[str, Any]:
         "lease_seconds": request.lease.total_seconds(),
         "max_age_seconds": request.max_age.total_seconds(),
         "on_unknown": request.on_unknown.value,
+        "priority": request.priority,
     }
 
 
@@ -79,6 +82,7 @@ def request_from(row: Row[Any]) -> QuotaRequest:
         lease=timedelta(seconds=row.lease_seconds),
         max_age=timedelta(seconds=row.max_age_seconds),
         on_unknown=OnUnknown(row.on_unknown),
+        priority=row.priority,
     )
 
 

@@ -163,13 +163,14 @@ def record_all(connection: Connection, org_id: str, decided: Sequence[Decided], 
 def leave_all(connection: Connection, org_id: str, left: Mapping[Holder, datetime], now: datetime) -> None:
     """End the live leases of holders that have gone, unless somebody has renewed them since.
 
-    :param left: holders, and until when their lease ran when they were last seen by who says that they have gone. One
-        that runs until another instant was renewed by another process, which has taken the holder over.
+    Requests lapse, so whoever comes back within a day stands where it stood; reservations are released.
+
+    :param left: holders, and until when their leases ran as whoever says that they have gone left them. A lease that
+        runs until another instant was renewed by another process, which has taken the holder over.
     """
     rows = [row for holder, row in live_rows(connection, org_id, left).items() if row.held_until == left[holder]]
-    waiting = [row for row in rows if row.state == LeaseState.WAITING.value]
-    end_all(connection, waiting, LeaseState.WITHDRAWN, now)
-    end_all(connection, [row for row in rows if row not in waiting], LeaseState.RELEASED, now)
+    for state, end in ((LeaseState.WAITING, LeaseState.LAPSED), (LeaseState.GRANTED, LeaseState.RELEASED)):
+        end_all(connection, [row for row in rows if row.state == state.value], end, now)
 
 
 def end_all(connection: Connection, rows: Iterable[Row[Any]], state: LeaseState, now: datetime) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from airflow_provider_apiusage.quota.model import Holder, LeaseState, QuotaRequest, Reservation
 from airflow_provider_apiusage.store import lease_spending as spending
@@ -19,9 +19,9 @@ from airflow_provider_apiusage.store.quota_turn import Turn
 from airflow_provider_apiusage.store.schema import decision, lease, org, reading
 from airflow_provider_apiusage.store.usage_store import lock_org
 from airflow_provider_apiusage.usage.cost_history import PastRun
+from airflow_provider_apiusage.usage.model import ReadingSource
 
 __all__ = ["Drawn", "Extended", "QuotaLedger", "Released"]
-from airflow_provider_apiusage.usage.model import ReadingSource
 
 
 class QuotaLedger:
@@ -186,19 +186,20 @@ class QuotaLedger:
             connection.execute(update(lease).where(lease.c.id == row.id).values(held_until=held_until))
             return replace(reservation_from(row), held_until=held_until)
 
-    def leave(self, holder: Holder, now: datetime, *, release: bool = False) -> None:
+    def leave(self, holder: Holder, now: datetime, *, release: bool = False, keep_place: bool = False) -> None:
         """Take a holder's waiting request out of the queue, of whichever org; nothing to take out is no error.
 
         :param holder: who gives up.
         :param now: our clock.
         :param release: whether what it holds is given back as well.
+        :param keep_place: whether it stands where it stood if it asks again within a day.
         """
         orgs = select(org.c.org_id)  # a way into the index, whose first column is the org
         live = select(lease.c.org_id).where(lease.c.org_id.in_(orgs), lease.c.state.in_(LIVE), of_holder(holder))
         with writing(self._engine) as connection:
             for org_id in sorted(connection.execute(live).scalars()):
                 lock_org(connection, org_id)
-                Turn(connection, org_id).leave(holder, now, release=release)
+                Turn(connection, org_id).leave(holder, now, release=release, keep_place=keep_place)
 
     def reservations(self, org_id: str, now: datetime) -> tuple[Reservation, ...]:
         """Return what is held at an instant, oldest grant first."""

@@ -180,14 +180,16 @@ class Turn:
         rows = [batch.waiting_row(live, holder, self.org_id) for holder in holders]
         batch.end_all(self._connection, rows, LeaseState.REFUSED, now)
 
-    def leave(self, holder: Holder, now: datetime, *, release: bool = False) -> None:
+    def leave(self, holder: Holder, now: datetime, *, release: bool = False, keep_place: bool = False) -> None:
         """Take the holder's waiting request out of the queue; nothing to take out is no error.
 
         :param release: whether a reservation is given back as well, instead of staying.
+        :param keep_place: whether it stands where it stood if it asks again within a day.
         """
         live = self._live(holder)
         if live is not None and live.state == LeaseState.WAITING.value:
-            batch.end_all(self._connection, [live], LeaseState.WITHDRAWN, now)
+            state = LeaseState.LAPSED if keep_place else LeaseState.WITHDRAWN
+            batch.end_all(self._connection, [live], state, now)
         elif live is not None and release and live.held_until > now:
             batch.end_all(self._connection, [live], LeaseState.RELEASED, now)
 

@@ -228,6 +228,7 @@ lease = Table(
     Column("granted_at", Instant),
     Column("held_until", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("priority", Integer, nullable=False, server_default="0"),
     Column("held", JSON(none_as_null=True)),  # what is held now, where that is not what was asked for
     Column("spent", JSON(none_as_null=True)),
     Column("draws", JSON(none_as_null=True)),

@@ -142,12 +142,15 @@ class Hub:
         self._key = key
         self._org_id = key.org_id
         self._waiters: dict[Waiter, None] = {}
-        self._seen: dict[Holder, datetime] = {}  # until when the lease of each runs, as we left it
-        self._left: dict[Holder, datetime] = {}
+        self._asking: dict[Holder, QuotaRequest] = {}  # whom the present turn is about
+        self._seen: dict[Holder, datetime] = {}  # until when their leases run, as our last turn left them
+        self._leaving: dict[Holder, datetime | None] = {}  # cancelled during the present turn
+        self._left: dict[Holder, datetime] = {}  # cancelled: to be taken out by the next turn
+        self._signs: tuple[datetime | None, ...] = ()
         self._woken = asyncio.Event()
         self._hook: ApiUsageHook | None = None
         self._hook_is_new = True
-        self._failures = 0
+        self._outages = 0
         # A thread of its own: an org that does not answer must not keep the threads that other orgs need.
         self._executor = ThreadPoolExecutor(1, "apiusage-hub")
         # A context of its own: the first gate's would carry its log through all the others' wait.
@@ -161,13 +164,13 @@ class Hub:
     def leave(self, waiter: Waiter) -> None:
         """Hear that a gate was cancelled."""
         if self._task.done() or self._task.cancelling():
-            return  # the triggerer stops: it cancels everything before anything of it goes on
+            return  # the triggerer stops: it cancels all tasks before any of them goes on
         holder, granted = waiter.request.holder, waiter.granted
         if any(other.request.holder == holder for other in self._waiters if other is not waiter):
             return
         seen = granted.reservation.held_until if granted else self._seen.get(holder)
         if holder in self._asking:
-            self._leaving[holder] = seen  # the turn that is being taken renews it
+            self._leaving[holder] = seen  # the present turn renews it
         elif seen is not None:
             self._left[holder] = seen
         self._woken.set()
@@ -200,16 +203,18 @@ class Hub:
         """Take one turn for all; return after how many seconds the next one can make sense."""
         from airflow_provider_apiusage.salesforce.errors import AuthenticationError
 
-        poll_interval = min((waiter.poll_interval for waiter in self._waiters), default=0.0)
         self._asking = {waiter.request.holder: waiter.request for waiter in self._waiters}
         left, self._left = self._left, {}
-        taken: _Taken | None = None
+        poll_interval = min((waiter.poll_interval for waiter in self._waiters), default=SHORTEST_SLEEP)
+        outcome: _Taken | Away | None = None
         try:
             if self._hook is None:
-                self._hook, self._hook_is_new = await self._prepared_hook(), True
-            taken = await self._in_thread(self._turn, self._hook, left, poll_interval)
+                self._hook = await self._prepared_hook()
+                self._hook_is_new = True
+            outcome = await self._in_thread(self._turn, self._hook, left, poll_interval)
+            self._hook_is_new = False
         except AuthenticationError as refused:
-            if self._hook_is_new:
+            if self._hook is None or self._hook_is_new:
                 self._fail(refused)
             else:
                 # The connection may hold other credentials by now than when the wait began.
@@ -217,14 +222,122 @@ class Hub:
                 self._hook = None
                 self._woken.set()
         except Exception as failed:
-            # Airflow would turn a trigger that raises into a skipped task where soft_fail is set: the gates tell it.
             self._fail(failed)
-        else:
-            self._hook_is_new = False
-        return self._hand_out(taken, poll_interval)
+        now = timezone.utcnow()
+        self._left |= {holder: until for holder, until in left.items() if until > now}
+        self._settle(outcome.turned if isinstance(outcome, _Taken) else None)
+        if isinstance(outcome, Away):
+            for waiter in self._waiters:
+                waiter.tell(outcome)
+            self._outages += 1
+            return min(AFTER_AN_OUTAGE * 2.0 ** min(self._outages - 1, 10), poll_interval)
+        self._outages = 0
+        if outcome is None or outcome.turned is None:
+            return poll_interval
+        self._org_id, self._signs = outcome.org_id, outcome.signs
+        return (outcome.turned.next_at - now).total_seconds()
 
-    def _hand_out(self, taken: _Taken | None, poll_interval: float) -> float:
-        """Tell everybody what came of a turn; return for how many seconds to sleep."""
-        turned = taken.turned if taken else None
-        if turned is not None:
-            self._org_id, self._signs = taken.org_id, taken.signs
+    def _settle(self, turned: Turned | None) -> None:
+        """Hand out the decisions, and keep until when the leases run that the turn has left behind."""
+        decisions = turned.decisions if turned else {}
+        untils: dict[Holder, datetime] = {}
+        for holder, decision in decisions.items():
+            if isinstance(decision, Grant):
+                untils[holder] = decision.reservation.held_until
+            elif isinstance(decision, Wait) and turned is not None:
+                untils[holder] = turned.waits_until
+        for waiter in [*self._waiters]:
+            answer = decisions.get(waiter.request.holder)
+            if answer is None:
+                continue
+            if isinstance(answer, Wait):
+                self._seen[waiter.request.holder] = untils[waiter.request.holder]
+            else:
+                del self._waiters[waiter]
+            waiter.tell(answer)
+        for holder, seen in self._leaving.items():
+            until = untils.get(holder, seen)
+            if until is not None:
+                self._left[holder] = until
+        self._leaving, self._asking = {}, {}
+
+    def _fail(self, failed: Exception) -> None:
+        """Let all gates here end with an error; gates of other connections go on."""
+        for waiter in self._waiters:
+            waiter.tell(failed)
+        self._waiters.clear()
+
+    async def _sleep(self, seconds: float, turn_took: float) -> None:
+        """Sleep until the next turn makes sense, somebody arrives or leaves, or the store knows something new."""
+        until = monotonic() + max(seconds, SHORTEST_SLEEP)
+        while (self._waiters or self._left) and not self._woken.is_set() and (rest := until - monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(rest, LOOK)):
+                    await self._woken.wait()
+            if rest > LOOK and not self._woken.is_set() and await self._store_has_news():
+                return
+        if self._waiters and self._woken.is_set():
+            # Turns that follow each other because gates arrive leave others at least half of the store's time.
+            await asyncio.sleep(max(ARRIVALS, turn_took))
+
+    async def _store_has_news(self) -> bool:
+        from airflow_provider_apiusage.store.errors import StoreError
+
+        if self._hook is None or not self._org_id:
+            return False
+        hook, org_id = self._hook, self._org_id
+        try:
+            return await self._in_thread(lambda: hook.ledger.signs(org_id)) != self._signs
+        except StoreError:
+            return False  # the next turn tells
+
+    async def _prepared_hook(self) -> ApiUsageHook:
+        """Return a hook with the connections as they are now."""
+        hook = await self._in_thread(self._new_hook)
+        await hook.prepare()
+        return hook
+
+    def _new_hook(self) -> ApiUsageHook:
+        """Made in a thread, because the first import of it takes longer than the event loop may stand still."""
+        from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+
+        # The gate reads /limits itself, which tells more than headers; a thread that writes those is not needed here.
+        return ApiUsageHook(self._key.salesforce_conn_id, self._key.store_conn_id, keep_readings=False)
+
+    def _turn(self, hook: ApiUsageHook, left: dict[Holder, datetime], poll_interval: float) -> _Taken | Away:
+        """Take out who has left, and take a turn for the others; what is done is taken out of ``left``."""
+        from airflow_provider_apiusage.gate import PASSING
+        from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError
+        from airflow_provider_apiusage.store.errors import StoreUnavailableError
+
+        try:
+            org_id = self._org_id or hook.get_org_id()  # empty if the sensor could not log in
+            if left:
+                with hook.ledger.turn(org_id) as turn:
+                    turn.leave_all(left, timezone.utcnow())
+                left.clear()
+            turned = None
+            if self._asking:
+                requests = [replace(request, org_id=org_id) for request in self._asking.values()]
+                turned = hook.gate(timedelta(seconds=poll_interval)).turn_all(org_id, requests)
+            return _Taken(org_id, turned, hook.ledger.signs(org_id))
+        except (*PASSING, AllowanceExhaustedError, StoreUnavailableError) as away:
+            # What is down for a while must not fail every gate that waits; the sensor's timeout is the limit.
+            return Away(str(away))
+
+    async def _in_thread(self, function: Callable[..., _T], *arguments: object) -> _T:
+        # Not asyncio.to_thread: secrets to mask are told to the supervisor from in there, and in Airflow 3.1 only
+        # threads of asgiref do that through the triggerer's event loop; others leave answers behind that end it.
+        return await sync_to_async(function, thread_sensitive=False, executor=self._executor)(*arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A turn that was taken: in which org, what came of it (``None``: nobody asked), and what the store knew then."""
+
+    org_id: str
+    turned: Turned | None
+    signs: tuple[datetime | None, ...]
+
+
+_hubs: dict[tuple[int, HubKey], Hub] = {}

@@ -160,7 +160,11 @@ def use_ledger(engine: Engine) -> None:
     ledger.waiting(ORG, NOW)
     ledger.decisions(ORG)
     ledger.renew(held.reservation_id, LEASE, NOW)
+    ledger.draw(held.reservation_id, {API_REQUESTS: 10}, NOW)
+    ledger.extend(held.reservation_id, {API_REQUESTS: 10}, NOW)
+    ledger.release(held.reservation_id, NOW, calls={API_REQUESTS: 10})
     ledger.release(held.reservation_id, NOW)
+    ledger.past_runs(ORG, held.holder.dag_id, held.holder.task_id)
     ledger.leave(holder("nobody"), NOW, release=True)
 
 

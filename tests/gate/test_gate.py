@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from airflow_provider_apiusage.gate import GHOST_AFTER, Gate
 from airflow_provider_apiusage.quota.model import Grant, QuotaRequest, Wait
+from airflow_provider_apiusage.quota.policy import Rules
 from airflow_provider_apiusage.salesforce.errors import UnavailableError, Where
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.usage.model import API_REQUESTS, STALENESS, WINDOW, ReadingSource
@@ -15,6 +16,8 @@ from tests.support.quota import BATCHES, LEASE, NOW, ORG, holder, minutes, readi
 
 WHERE = Where("salesforce_default", "acme.my.salesforce.com")
 TICK = timedelta(microseconds=1)
+STRICT = Rules(beta=0.0)
+"""Nobody may pass who waits."""
 
 
 def test_a_grant_tells_why_with_its_figures(gate: Gate, world: World) -> None:
@@ -97,6 +100,7 @@ def ask_in_turn(gate: Gate, *asked: QuotaRequest) -> list[type]:
 
 def test_first_come_first_served_across_holders(gate: Gate, world: World) -> None:
     """Who asks first is let in first, in whatever order they come back; a small need does not overtake."""
+    gate = replace(gate, rules=STRICT)
     world.used = 95_000
     first, second = request("first", 30_000), request("second", 1_000, at=NOW + TICK)
     assert ask_in_turn(gate, first, second) == [Wait, Wait]
@@ -115,6 +119,7 @@ def test_first_come_first_served_across_holders(gate: Gate, world: World) -> Non
 
 def test_a_request_that_vanished_leaves_the_queue(gate: Gate, world: World) -> None:
     """Nobody stands behind a ghost for longer than the poll interval and ten minutes."""
+    gate = replace(gate, rules=STRICT)
     world.used = 50_000
     second = request("second", 1_000, at=NOW + TICK)
     assert ask_in_turn(gate, request("ghost", 60_000), second) == [Wait, Wait]
@@ -127,6 +132,7 @@ def test_a_request_that_vanished_leaves_the_queue(gate: Gate, world: World) -> N
 
 def test_leaving_opens_the_way_for_the_next(gate: Gate, world: World, ledger: QuotaLedger) -> None:
     """A sensor that timed out leaves the queue; a reservation is not given up by it."""
+    gate = replace(gate, rules=STRICT)
     world.used = 50_000
     second = request("second", 1_000, at=NOW + TICK)
     assert ask_in_turn(gate, request("first", 60_000), second) == [Wait, Wait]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_apiusage.quota.model import OnUnknown, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.quota.policy import Approve, Knowledge, Verdict, decide
+from airflow_provider_apiusage.quota.policy import Approve, Knowledge, Rules, Verdict, decide
 from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading
 from tests.support.quota import BATCHES, NOW, minutes, reading, request
 
@@ -22,8 +22,9 @@ def kinds(queue: list[QuotaRequest], *readings: LimitReading, **outstanding: int
 
 
 def knowing(*readings: LimitReading, **outstanding: int) -> Knowledge:
-    """Return what one turn knows."""
-    return Knowledge({each.name: each for each in readings}, outstanding, NOW, RETRY_AT)
+    """Return what one turn knows; nobody may pass who waits."""
+    rules = Rules(beta=0.0)
+    return Knowledge({each.name: each for each in readings}, outstanding, NOW, RETRY_AT, rules=rules)
 
 
 def test_requests_ahead_are_granted_first_and_their_calls_are_gone() -> None:

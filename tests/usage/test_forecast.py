@@ -225,6 +225,19 @@ def test_own_calls_are_not_expected_again() -> None:
     assert unnamed.expected > 25_000
 
 
+def test_an_expired_call_may_stay_counted_for_an_hour() -> None:
+    """While no fall of the figure has shown otherwise, calls of 12:20 are surely gone at 13:30, but not at 12:30."""
+    noon = AT.replace(hour=12, minute=0)
+    first = noon - DAY + 20 * MINUTE
+    moments = [noon - 5 * MINUTE * n for n in range(12 * 25, -1, -1)]
+    readings = tuple(reading(100 if moment >= first else 0, moment) for moment in moments)
+
+    made = forecast(evidence(readings, at=noon))
+
+    assert made.points[2].expired == Interval(0, 100)
+    assert made.points[6].expired == Interval(100, 100)
+
+
 def test_the_limit_is_the_last_one_reported() -> None:
     """A raised limit holds from the reading that reports it; an argument overrules it."""
     readings = (reading(10, AT - HOUR, limit=100_000), reading(10, AT - MINUTE, limit=None))

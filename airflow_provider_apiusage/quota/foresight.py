@@ -1,0 +1,156 @@
+"""Evidence -> :class:`~.outlook.Outlook`: the past of a limit, carried on into the next day.
+
+Made from the same pieces as the forecast that people see (:mod:`..usage.forecast`): when calls were made, what the same
+time of day brought on earlier days, and how wrong that was. What differs: expiry is taken as the reconstruction has it
+and not as bounds, and the margin is the 98 % quantile of past errors and not the 95 %.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
+from math import sqrt
+
+from airflow_provider_apiusage.quota.outlook import STEP, Outlook
+from airflow_provider_apiusage.usage.forecast_cells import DAY_SECONDS, SEEN, UNSEEN
+from airflow_provider_apiusage.usage.forecast_history import reconstruct
+from airflow_provider_apiusage.usage.forecast_paths import ENOUGH, HORIZONS, Paths, Spread, Trial
+from airflow_provider_apiusage.usage.forecast_slots import DAY, SLOT, Slots, slots_of
+from airflow_provider_apiusage.usage.model import HourTotal, LimitReading
+from airflow_provider_apiusage.usage.release import KINDS
+
+LEVEL = 0.98
+"""Quantile of past errors that is the margin of the peak guard."""
+
+UNTRIED = 0.25
+"""The margin without any past error to go by, in units of ``Paths.unit``: a quarter of what is expected, or more."""
+
+LEAST_HISTORY = timedelta(hours=24)
+"""How much of the past must have been seen to expect anything of the future."""
+
+AHEAD = DAY + 16
+"""Slots of an outlook: 24 hours, and four in which the last buckets leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How wrong the outlook was lately. It changes slowly, so it is made more rarely than the outlook itself.
+
+    :param spread: how much of yesterday is mixed in.
+    :param high: the margin by horizon, in units of ``Paths.unit``.
+    :param bucket: seconds within which the org is taken to release calls together.
+    """
+
+    spread: Spread
+    high: tuple[float, ...]
+    bucket: int
+
+    def margin(self, ahead: float) -> float:
+        """Return the margin ``ahead`` slots from what was seen last, in units."""
+        if ahead >= DAY:
+            return self.high[-1] * sqrt(ahead / DAY)
+        index = min(bisect_left(HORIZONS, ahead), len(HORIZONS) - 1)
+        before, low = (HORIZONS[index - 1], self.high[index - 1]) if index else (0, 0.0)
+        part = min(1.0, (ahead - before) / (HORIZONS[index] - before))
+        return low + (self.high[index] - low) * part
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an outlook is made from.
+
+    :param readings: of one limit, org-wide; in any order.
+    :param hours: of the event logs; in any order.
+    :param own: calls of one's own loads, which come through the gate and are not to be expected: epoch second, calls.
+    """
+
+    readings: Sequence[LimitReading]
+    hours: Sequence[HourTotal] = ()
+    own: Sequence[tuple[float, int]] = ()
+
+    def slots(self, at: datetime, kinds: Sequence[timedelta]) -> tuple[Slots, int] | None:
+        """Return the calls by slot, and the seconds within which calls are released together.
+
+        :returns: ``None`` if too little of the past was seen.
+        """
+        history = reconstruct(self.readings, self.hours, kinds=kinds)
+        if history is None:
+            return None
+        slots = slots_of(history, at.timestamp(), self.own)
+        seen = sum(1 for quality in slots.quality if quality == SEEN)
+        return (slots, int(history.bucket)) if seen * SLOT >= LEAST_HISTORY.total_seconds() else None
+
+
+def scores_of(past: Past, at: datetime, level: float = LEVEL) -> Scores | None:
+    """Try the outlook on the past; ``None`` if too little of it was seen.
+
+    :param level: quantile of the errors that is the margin.
+    """
+    found = past.slots(at, KINDS)
+    if found is None:
+        return None
+    slots, bucket = found
+    trials = Paths(slots).trials()
+    spread = Spread(trials)
+    high = [_high(trials[horizon], spread.yesterday(horizon), level) for horizon in HORIZONS]
+    return Scores(spread, tuple(high), bucket)
+
+
+def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
+    """Carry the past on; ``None`` if too little of it was seen.
+
+    :param at: the org's instant.
+    :param scores: made lately by :func:`scores_of`.
+    """
+    found = past.slots(at, [timedelta(seconds=scores.bucket)])
+    if found is None:
+        return None
+    slots, bucket = found
+    paths = Paths(slots)
+    seen, stale = slots.seen, slots.now - slots.seen
+    reach = range(1, stale + AHEAD + 1)
+    made = [others + own for others, own in zip(slots.calls[:seen], slots.own, strict=False)]
+    sums = [0.0, *accumulate(made)]
+    for ahead, expected in zip(reach, paths.path(seen, reach), strict=True):
+        share, start = scores.spread.yesterday(ahead), seen - DAY
+        if start >= 0 and share > 0 and ahead <= DAY:
+            expected += share * (slots.made(start, min(start + ahead, slots.now)) - expected)
+        sums.append(max(sums[-1], sums[seen] + expected))
+    begin = at.timestamp() - slots.now * SLOT
+
+    def until(second: float) -> float:
+        place = min(max(0.0, (second - begin) / SLOT), float(len(sums) - 1))
+        low = min(int(place), len(sums) - 2)
+        return sums[low] + (sums[low + 1] - sums[low]) * (place - low)
+
+    unseen = sum(1 for quality in slots.quality[max(0, seen - DAY) : seen] if quality == UNSEEN)
+    first = int(at.timestamp()) // STEP * STEP
+    seconds = [first + n * STEP for n in range(AHEAD)]
+    known = until(at.timestamp() - stale * SLOT)
+    margins = []
+    for second in seconds:
+        behind = max(0.0, (second - at.timestamp()) / SLOT) + stale + unseen
+        margins.append(scores.margin(behind) * paths.unit(seen, until(second) - known, behind))
+    return Outlook(
+        at=at,
+        first=first,
+        new=[until(second) - until(first) for second in seconds],
+        margin=margins,
+        gone=[until(second - DAY_SECONDS) - until(first - DAY_SECONDS) for second in seconds],
+        bucket=bucket,
+    )
+
+
+def _high(trials: Sequence[Trial], share: float, level: float) -> float:
+    """Return the quantile of the errors of one horizon, in units."""
+    sure = min(1.0, len(trials) / ENOUGH)
+    errors = sorted((trial.error(share) / trial.unit, trial.weight) for trial in trials)
+    wanted, reached, quantile = level * sum(weight for _, weight in errors), 0.0, 0.0
+    for error, weight in errors:
+        reached, quantile = reached + weight, error
+        if reached >= wanted:
+            break
+    return max(0.0, sure * quantile + (1 - sure) * UNTRIED)

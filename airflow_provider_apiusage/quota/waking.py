@@ -1,0 +1,77 @@
+"""When a request that waits should be looked at again, and whether a reading made now may well open the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from airflow_provider_apiusage.quota.headroom import View, deficit, must_expire
+from airflow_provider_apiusage.quota.model import LimitFigures, QuotaRequest
+
+SHORTEST = timedelta(seconds=15)
+"""Two readings made because one may open the gate are at least so far apart."""
+
+OLDEST = timedelta(minutes=15)
+"""While somebody waits, a reading is never older: others may have made fewer calls, and a limit may be raised."""
+
+LATE_MARKS = tuple(timedelta(seconds=s) for s in (2, 30, 60, 120, 240))
+"""After a mark at which calls are due to be released together: when to look, as it may be late."""
+
+STEPS_WHILE_STALE = 10
+"""Readings made while a figure may stand still are a tenth of that time apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waking:
+    """When to come back.
+
+    :param at: the earliest useful instant (our clock).
+    :param look: whether a reading made now may well open the gate.
+    """
+
+    at: datetime
+    look: bool
+
+
+def shortest_pause(staleness: timedelta) -> timedelta:
+    """Return how far apart readings are at least, for an org whose figures may be so old."""
+    return max(SHORTEST, staleness / STEPS_WHILE_STALE)
+
+
+def waking(request: QuotaRequest, short: Sequence[tuple[LimitFigures, View]]) -> Waking | None:
+    """Return when all limits that are short can have come free; ``None`` if nothing tells.
+
+    :param short: figures of the limits of which too little is free, with what is known of them.
+    """
+    found = [_of_limit(request, figures, view) for figures, view in short if view.outlook is not None]
+    if len(found) < len(short) or not found:
+        return None
+    return Waking(max(each.at for each in found), all(each.look for each in found))
+
+
+def _of_limit(request: QuotaRequest, figures: LimitFigures, view: View) -> Waking:
+    outlook, knowledge, reading = view.outlook, view.knowledge, view.reading
+    assert outlook is not None
+    missing, now = deficit(figures), knowledge.now
+    pause = shortest_pause(knowledge.staleness)
+    earliest = max(now, reading.received_at + pause)
+    latest = max(earliest, reading.received_at + min(OLDEST, request.max_age))
+    if missing <= view.may_be_more or now >= latest:
+        return Waking(earliest, True)
+    free = (figures.remaining or 0) - (figures.reserve or 0) - (figures.outstanding or 0) - figures.need
+    calm = None
+    if figures.peak is not None:
+        calm = free + (1 - (knowledge.rules.kept_at_peak or 0)) * (figures.reserve or 0)
+    opens = outlook.opens_at(reading.observed_at, view.now, free, calm)
+    at = latest if opens is None else min(latest, max(earliest, opens - reading.skew))
+    bound = knowledge.opens_at(figures.name, expire) if (expire := must_expire(figures)) else None
+    if bound is not None and bound - reading.skew > at:
+        at = min(latest, bound - reading.skew)
+    mark = outlook.last_mark(view.now)
+    if mark is not None and missing <= outlook.gone_between(mark - timedelta(seconds=1), mark):
+        again = (mark - reading.skew + late for late in LATE_MARKS)
+        at = min([at, *(instant for instant in again if instant >= earliest)])
+        if any(reading.received_at < mark - reading.skew + late <= now for late in LATE_MARKS):
+            return Waking(earliest, True)
+    return Waking(at, False)
