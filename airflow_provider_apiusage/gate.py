@@ -15,17 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 
+from airflow_provider_apiusage.gate_knowledge import Foreseen, foresee, knowledge_of
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.quota.policy import (
-    DEFAULT_RULES,
-    Approve,
-    Knowledge,
-    OpensAt,
-    Rules,
-    Verdict,
-    decide,
-    must_expire,
-)
+from airflow_provider_apiusage.quota.policy import DEFAULT_RULES, Approve, Rules, Verdict, decide, must_expire
+from airflow_provider_apiusage.quota.waking import shortest_pause
 from airflow_provider_apiusage.salesforce.errors import (
     AllowanceExhaustedError,
     ApiUsageError,
@@ -39,9 +32,7 @@ from airflow_provider_apiusage.store.quota_batch import Decided
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.store.quota_turn import Turn
 from airflow_provider_apiusage.store.usage_store import UsageStore
-from airflow_provider_apiusage.usage.curve import Curve
-from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading
-from airflow_provider_apiusage.usage.window import earliest_expiry, statements_of_reading
+from airflow_provider_apiusage.usage.model import LimitReading
 
 PASSING = (UnavailableError, ConcurrencyLimitError, MalformedAnswerError)
 """Failures to read that may be over next time: a gate that waits for hours waits through them."""
@@ -54,9 +45,6 @@ SOON = timedelta(seconds=5)
 
 GHOST_AFTER = timedelta(minutes=10)
 """A request that has not asked again for this long beyond its time is taken for gone and leaves the queue."""
-
-MOST_READINGS = 200
-"""Readings of the last two days that the expiry curve is made from; leaving some out only widens its bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +147,7 @@ class Gate:
         """
         now = self.clock()
         waits_until = now + self.poll_interval + GHOST_AFTER
+        foreseen = foresee(self.store, org_id, now)
         with self.ledger.turn(org_id) as turn:
             if claim is not None:
                 # An org that could not be read is left alone for a while, by all gates, whatever their intervals.
@@ -173,9 +162,11 @@ class Gate:
             if ours:
                 queue = turn.queue()
                 readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
-                verdicts = [each for each in self._verdicts(turn, queue, readings, now) if each[0].holder in ours]
+                verdicts = [
+                    each for each in self._verdicts(turn, foreseen, queue, readings, now) if each[0].holder in ours
+                ]
                 if claim is None:
-                    helps = _ReadingHelps(turn, readings, now, self.poll_interval)
+                    helps = _ReadingHelps(turn, readings, now, self.poll_interval, foreseen.staleness)
                     helped = {request.holder for request, verdict in verdicts if helps(request, verdict)}
                     if helped:
                         until = now + READING_TAKES
@@ -211,18 +202,14 @@ class Gate:
             turn.end_claim(claim.until, None)
 
     def _verdicts(
-        self, turn: Turn, queue: Sequence[QuotaRequest], readings: Mapping[str, LimitReading], now: datetime
+        self,
+        turn: Turn,
+        foreseen: Foreseen,
+        queue: Sequence[QuotaRequest],
+        readings: Mapping[str, LimitReading],
+        now: datetime,
     ) -> list[tuple[QuotaRequest, Verdict]]:
-        names = sorted({name for waiting in queue for name in waiting.needs})
-        knowledge = Knowledge(
-            readings=readings,
-            outstanding=turn.outstanding(readings, names, now),
-            now=now,
-            retry_at=now + self.poll_interval,
-            opens_at=_expiry(turn, readings),
-            reported=cache(turn.reported),
-            rules=self.rules,
-        )
+        knowledge = knowledge_of(turn, self.store, foreseen, queue, readings, now, now + self.poll_interval, self.rules)
         return decide(queue, knowledge)
 
 
@@ -230,56 +217,48 @@ class _ReadingHelps:
     """Whether a new reading could change a verdict of this turn; the store is asked once, whoever asks."""
 
     def __init__(
-        self, turn: Turn, readings: Mapping[str, LimitReading], now: datetime, poll_interval: timedelta
+        self,
+        turn: Turn,
+        readings: Mapping[str, LimitReading],
+        now: datetime,
+        poll_interval: timedelta,
+        staleness: timedelta,
     ) -> None:
         self._readings = readings
         self._now = now
         self._poll_interval = poll_interval
         self._last_read_at = turn.last_read_at()
-        self._would_settle = cache(lambda names: turn.reading_would_settle(readings, names, now))
+        self._soonest = shortest_pause(staleness)
+        self._would_settle = cache(lambda names: turn.reading_would_settle(readings, names, now, staleness))
 
     def __call__(self, request: QuotaRequest, verdict: Verdict) -> bool:
         """Tell it of one request.
 
-        Not if the org was read within ``poll_interval``, or ``max_age`` if that is shorter; not while the window proves
-        that too few calls can have left it, and not while only other loads' reservations stand in the way; but never
-        longer than ``max_age``, since a limit may be raised.
+        Not if the org was read within ``poll_interval``, or ``max_age`` if that is shorter; where an outlook tells that
+        a reading may open the gate, that comes down to seconds. Not while outlook or window tell that too few calls can
+        have left it, and not while only other loads' reservations stand in the way; but never longer than ``max_age``,
+        since a limit may be raised.
         """
         now, last = self._now, self._last_read_at
-        if last is not None and now - last < min(self._poll_interval, request.max_age):
+        foreseen = verdict.look if isinstance(verdict, Wait) else None
+        settles = foreseen is not None and self._would_settle(tuple(sorted(request.needs)))
+        soon = foreseen or settles
+        pause = min(self._poll_interval, request.max_age, *([self._soonest] if soon else []))
+        if last is not None and now - last < pause:
             return False
         known = [self._readings[name] for name in request.needs if name in self._readings]
         stale = len(known) < len(request.needs) or max(now - r.received_at for r in known) > request.max_age
         if isinstance(verdict, Approve):
             return stale  # allowed blind: look first
-        if isinstance(verdict, Refuse) or stale or self._would_settle(tuple(sorted(request.needs))):
+        if isinstance(verdict, Refuse) or stale or settles:
+            return True
+        if foreseen is not None:
+            return foreseen
+        if self._would_settle(tuple(sorted(request.needs))):
             return True
         if verdict.opens_at is not None:
             return now + max(r.skew for r in known) >= verdict.opens_at
         return any(must_expire(each) for each in verdict.figures)
-
-
-def _expiry(turn: Turn, readings: Mapping[str, LimitReading]) -> OpensAt:
-    """Return how to tell the earliest instant (the org's time) at which calls can have left a limit's window.
-
-    The curve of a limit is made once, however many wait in the queue: the turn holds the org's lock meanwhile.
-    """
-
-    @cache
-    def curve_of(name: str) -> Curve:
-        at = readings[name].observed_at
-        history = turn.readings(name, at - 2 * WINDOW - STALENESS, at)
-        step = -(-len(history) // MOST_READINGS) or 1
-        return Curve(s for reading in history[::-step] for s in statements_of_reading(reading))
-
-    @cache
-    def opens_at(name: str, calls: int) -> datetime | None:
-        if not name.startswith("Daily"):
-            return None  # the window of other limits is not 24 hours
-        curve = curve_of(name)
-        return None if curve.conflict() is not None else earliest_expiry(curve, readings[name].observed_at, calls)
-
-    return opens_at
 
 
 def _wait_for_other(verdict: Verdict, until: datetime) -> Wait:

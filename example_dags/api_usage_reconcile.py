@@ -17,8 +17,10 @@ from airflow_provider_apiusage.operators.reconcile import ApiUsageReconcileOpera
 from airflow_provider_apiusage.operators.snapshot import ApiUsageSnapshotOperator
 
 FOLDER = "{% set folder = var.value.get('apiusage_reports', '') %}"
-MARKDOWN = FOLDER + "{{ folder ~ '/api_usage_' ~ ts_nodash ~ '.md' if folder }}"
-HTML = FOLDER + "{{ folder ~ '/api_usage_' ~ ts_nodash ~ '.html' if folder }}"
+# Not `ds` or `ts`: a run that was triggered by hand may have no logical date.
+NAME = "folder ~ '/api_usage_' ~ dag_run.run_after.strftime('%Y%m%dT%H%M%S')"
+MARKDOWN = FOLDER + "{{ " + NAME + " ~ '.md' if folder }}"
+HTML = FOLDER + "{{ " + NAME + " ~ '.html' if folder }}"
 
 with DAG(
     dag_id="api_usage_reconcile",

@@ -148,7 +148,8 @@ class BackgroundDraws:
                     self.written = closing and drawn and not self._unknown
                     self._closing, self._writer = False, None
                     atexit.unregister(self.close)
-                    self._changed.notify_all()
+                self._changed.notify_all()
+                if self._writer is None:
                     return
                 self._changed.wait_for(lambda: self._closing or self._more is not None, self._every)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select, update
 
 from airflow_provider_apiusage.quota.model import Holder, LeaseState, LimitFigures, QuotaRequest, Reservation
+from airflow_provider_apiusage.quota.order import PastGrant
 from airflow_provider_apiusage.quota.policy import Reported
 from airflow_provider_apiusage.store import quota_batch as batch
+from airflow_provider_apiusage.store.lease_history import grants_since
 from airflow_provider_apiusage.store.lease_rows import LIVE, queue, unseen_of
 from airflow_provider_apiusage.store.quota_batch import Decided
 from airflow_provider_apiusage.store.schema import lease, org, reading
@@ -98,20 +100,25 @@ class Turn:
         return readings_between(self._connection, self.org_id, name, since, until)
 
     def outstanding(
-        self, readings: Mapping[str, LimitReading], names: Collection[str], now: datetime
+        self,
+        readings: Mapping[str, LimitReading],
+        names: Collection[str],
+        now: datetime,
+        staleness: timedelta = STALENESS,
     ) -> dict[str, int]:
         """Return, by limit, what is granted and may not show in its latest reading yet.
 
-        That is every reservation held, and every one that ended (released or lapsed) less than :data:`STALENESS` before
+        That is every reservation held, and every one that ended (released or lapsed) less than ``staleness`` before
         the reading arrived, or after it: its calls may still be missing there. Without a reading, everything that ended
-        within the last 24 hours counts. What a load had drawn :data:`STALENESS` before the reading arrived is there.
+        within the last 24 hours counts. What a load had drawn ``staleness`` before the reading arrived is there.
 
         :param readings: from :meth:`latest_readings`.
         :param names: the limits asked about.
         :param now: our clock.
+        :param staleness: how old the org's figures may be when they are read.
         """
         earliest = min(
-            [readings[name].received_at - STALENESS if name in readings else now - WINDOW for name in names],
+            [readings[name].received_at - staleness if name in readings else now - WINDOW for name in names],
             default=now,
         )
         # Two questions, not one with "or": each has an index that passes over the history of the org.
@@ -124,17 +131,24 @@ class Turn:
         totals = dict.fromkeys(names, 0)
         for row in held:
             for name in names:
-                seen_since = readings[name].received_at - STALENESS if name in readings else now - WINDOW
+                seen_since = readings[name].received_at - staleness if name in readings else now - WINDOW
                 if row.state == LeaseState.GRANTED.value or row.ended_at > seen_since:
                     totals[name] += unseen_of(row, name, seen_since)
         return totals
 
-    def reading_would_settle(self, readings: Mapping[str, LimitReading], names: Collection[str], now: datetime) -> bool:
+    def reading_would_settle(
+        self,
+        readings: Mapping[str, LimitReading],
+        names: Collection[str],
+        now: datetime,
+        staleness: timedelta = STALENESS,
+    ) -> bool:
         """Tell whether a reading made now would end the doubt about calls of a reservation that has ended.
 
         :param readings: the latest ones; each name is in it.
         :param names: the limits asked about.
         :param now: our clock.
+        :param staleness: how old the org's figures may be when they are read.
         """
         oldest = min(readings[name].received_at for name in names)
         found = self._connection.execute(
@@ -142,12 +156,16 @@ class Turn:
             .where(
                 lease.c.org_id == self.org_id,
                 lease.c.granted_at.is_not(None),
-                lease.c.ended_at > oldest - STALENESS,
-                lease.c.ended_at <= now - STALENESS,
+                lease.c.ended_at > oldest - staleness,
+                lease.c.ended_at <= now - staleness,
             )
             .limit(1)
         )
         return found.first() is not None
+
+    def grants_since(self, since: datetime) -> tuple[PastGrant, ...]:
+        """Return what was granted after an instant (our clock), whether it has ended or not."""
+        return grants_since(self._connection, self.org_id, since)
 
     def grant(self, request: QuotaRequest, now: datetime) -> Reservation:
         """Turn the holder's waiting request into a reservation.

@@ -85,7 +85,7 @@ class UsageRetention:
         details_from = now - keep.keep_details
         thin_before = evidence_since(details_from)
         drop_before = day_of(now - keep.keep)
-        removed: Counter[str] = Counter(prune_quota(batches, details_from))
+        removed: Counter[str] = Counter(prune_quota(batches, details_from, drop_before))
         removed["apiusage_reading"] += prune_readings(batches, thin_before, drop_before)
         removed["apiusage_daily_count"] += prune_daily_counts(batches, thin_before, drop_before)
         removed["apiusage_snapshot"] += prune_snapshots(batches, thin_before)

@@ -59,6 +59,11 @@ class UsageStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @property
+    def engine(self) -> Engine:
+        """What it reads and writes."""
+        return self._engine
+
     def add(self, taken: Snapshot) -> bool:
         """Keep a snapshot whole or not at all; one with a ``taken_by`` that is there already is kept once.
 

@@ -94,6 +94,7 @@ def reconcile(airflow: StandaloneAirflow) -> None:
     quote(section(airflow.log("api_usage_reconcile", run, "reconcile"), "API usage of org", "::"))
     say("(The clock-skew finding is true here: the sandbox org lives on a clock of its own)")
     if state != "success":
+        quote(airflow.log("api_usage_reconcile", run, "reconcile"))
         raise SystemExit(f"api_usage_reconcile has ended as {state}")
     for file in sorted(REPORTS.glob("api_usage_*"))[-2:]:
         say(f"The same as a report, to read in a browser or a mail: {file}")

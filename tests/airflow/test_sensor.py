@@ -339,6 +339,7 @@ def test_a_release_gives_back_once(connected: SandboxServer) -> None:
 
     assert release.execute(context("release")) == {
         "reservation_id": granted["reservation_id"], "released": True, "state": "released", "api_calls": 0,
+        "spent": None, "given_back": None,
     }  # fmt: skip
     for written in (str(granted), granted["reservation_id"]):
         again = ApiQuotaReleaseOperator(task_id="again", reservation=written).execute(context("release"))

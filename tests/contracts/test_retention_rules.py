@@ -358,3 +358,25 @@ def test_live_leases_and_the_last_decision_of_each_that_is_left_stay(engine: Eng
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(lease)).scalar_one() == 4
         assert connection.execute(select(func.count()).select_from(decision)).scalar_one() == 3
+
+
+def test_a_gate_keeps_its_latest_metered_runs(engine: Engine) -> None:
+    """What a load that runs once a month has cost is known the next time, until it is very old."""
+    ledger = QuotaLedger(engine)
+    starts = [NOW - 30 * DAY, *(NOW - 20 * DAY + HOUR * 2 * number for number in range(25)), NOW - DAY]
+    for number, at in enumerate(starts):
+        with ledger.turn(ORG) as turn:
+            wanted = request(number, at=at)
+            turn.join(wanted, at, at + LEASE)
+            held = turn.grant(wanted, at)
+        ledger.draw(held.reservation_id, {API_REQUESTS: number}, at + HOUR / 2, closed=True)
+        ledger.release(held.reservation_id, at + HOUR / 2)
+    gate = ORG, wanted.holder.dag_id, wanted.holder.task_id
+    before = ledger.past_runs(*gate)
+
+    assert prune(engine).removed["lease"] == 7
+
+    assert ledger.past_runs(*gate) == before
+    assert len(before) == 20
+    only_old = UsageRetention(engine, pause=lambda _: None).prune(ORG, NOW + 20 * DAY, KEEP)
+    assert only_old.kept["lease"] == 1

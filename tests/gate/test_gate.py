@@ -28,7 +28,8 @@ def test_a_grant_tells_why_with_its_figures(gate: Gate, world: World) -> None:
 
     assert grant.reason == (
         "DailyApiRequests: 30,000 needed, headroom 65,000 "
-        "(remaining 75,000 of 100,000 - reserve 10,000 - outstanding 0)."
+        "(remaining 75,000 of 100,000 - reserve 10,000 - outstanding 0). "
+        "DailyApiRequests: too little is known of the past to see a peak ahead."
     )
     assert grant.figures[0].headroom == 65_000
     assert (grant.reservation.granted_at, grant.reservation.held_until) == (NOW, NOW + LEASE)
