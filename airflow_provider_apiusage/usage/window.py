@@ -177,6 +177,19 @@ def expired_by(curve: Curve, at: datetime, t: datetime) -> Interval:
     return curve.bounds(at - WINDOW, t - WINDOW)
 
 
+def consumption(curve: Curve, start: datetime, end: datetime) -> Interval:
+    """Return how many calls were made in ``(start, end]``: what was spent, which no difference of figures tells.
+
+    Of two readings, ``consumption = change of used + what expired in between``: a figure that stands still may hide
+    as many new calls as old ones have left. The curve knows both.
+
+    :param start: aware instant.
+    :param end: aware instant, not before ``start``.
+    :raises CurveConflict: if the statements contradict one another.
+    """
+    return curve.bounds(start, end)
+
+
 def earliest_expiry(curve: Curve, at: datetime, calls: int) -> datetime | None:
     """Return the first instant by which ``calls`` of the calls used at ``at`` can have left the window.
 

@@ -11,7 +11,7 @@ from airflow_provider_apiusage.usage.model import WINDOW, Coverage, Interval
 from airflow_provider_apiusage.usage.reconciliation import Reconciliation, reconcile
 from airflow_provider_apiusage.usage.reconciliation_pieces import gather
 from airflow_provider_apiusage.usage.release import learn_release
-from airflow_provider_apiusage.usage.window import day_span, expired_by, utc_day
+from airflow_provider_apiusage.usage.window import consumption, day_span, expired_by, utc_day
 from tests.support.random_orgs import World, day_bounds, random_world
 
 ORGS = 10_000
@@ -52,7 +52,7 @@ def check_days(world: World, result: Reconciliation) -> None:
 
 
 def check_expiry(world: World) -> None:
-    """What has left the window by each of the next 24 hours."""
+    """What has left the window by each of the next 24 hours, and what was spent since each of the last readings."""
     known = gather(world.evidence).by_kind
     curve = curve_of(known, Assumptions(learn_release(known.readings).lag))
     assert curve.conflict() is None
@@ -60,6 +60,9 @@ def check_expiry(world: World) -> None:
         then = world.at + timedelta(hours=hours)
         truth = world.calls(world.at - WINDOW, then - WINDOW)
         assert truth in expired_by(curve, world.at, then)
+    for reading in world.evidence.readings[-5:]:
+        spent = world.calls(reading.observed_at, world.at)
+        assert spent in consumption(curve, reading.observed_at, world.at)
     for back in range(7):
         start, end = day_span(utc_day(world.at) - timedelta(days=back))
         assert world.calls(*day_bounds(utc_day(world.at) - timedelta(days=back))) in curve.bounds(start, end)

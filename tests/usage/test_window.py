@@ -15,6 +15,7 @@ from airflow_provider_apiusage.usage.window import (
     RELEASE_LAG,
     TICK,
     DayTotal,
+    consumption,
     day_span,
     day_totals,
     earliest_expiry,
@@ -260,6 +261,32 @@ def test_nothing_known_means_any_time_within_24_hours() -> None:
     """Without evidence calls can expire from the next tick on, and all have by 24 hours later."""
     assert earliest_expiry(Curve(), AT, 1) == AT + TICK
     assert latest_expiry(Curve(), AT, 1) == AT + WINDOW
+
+
+@given(
+    st.lists(st.integers(-4 * 24 * 60, 0), max_size=60),
+    st.integers(0, 24 * 60),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_was_spent_is_the_change_of_the_figure_plus_what_expired(made: list[int], minutes: int) -> None:
+    """The identity, on calls known one by one: of two figures any time apart, and of two 24 hours apart as well."""
+    calls = [AT + n * timedelta(minutes=1) for n in made]
+    edges = sorted({AT - 5 * WINDOW, AT + WINDOW, *(edge for call in calls for edge in (call - TICK, call))})
+    curve = Curve(
+        Statement(start, end, n, n, "known")
+        for start, end in pairwise(edges)
+        for n in [sum(start < call <= end for call in calls)]
+    )
+
+    def used(at: datetime) -> int:
+        return sum(at - WINDOW < call <= at for call in calls)
+
+    for earlier in (AT - timedelta(minutes=minutes), AT - WINDOW):
+        change = used(AT) - used(earlier)
+        expired = expired_by(curve, earlier, AT)
+        spent = change + expired.low
+        assert expired.exact
+        assert consumption(curve, earlier, AT) == Interval(spent, spent)
 
 
 def test_expiry_does_not_look_back() -> None:
