@@ -10,8 +10,7 @@ transaction that looked.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -102,6 +101,8 @@ class Gate:
     poll_interval: timedelta
     clock: Callable[[], datetime]
     rules: Rules = DEFAULT_RULES
+    _owed: list[_Claim] = field(default_factory=list, repr=False, compare=False)
+    """Claims that could not be given back, because the store was away; the next turn does it."""
 
     def turn(self, request: QuotaRequest) -> Decision:
         """Take one turn for one request.
@@ -153,6 +154,8 @@ class Gate:
                 # An org that could not be read is left alone for a while, by all gates, whatever their intervals.
                 pause = now + min(self.poll_interval, READING_TAKES) if claim.failed else None
                 turn.end_claim(claim.until, pause)
+            while self._owed:
+                turn.end_claim(self._owed.pop().until, None)
             turn.lapse(now)
             held = turn.join_all(requests, now, waits_until)
             decisions: dict[Holder, Decision] = {
@@ -198,8 +201,11 @@ class Gate:
 
     def _give_back(self, org_id: str, claim: _Claim) -> None:
         """Let others read the org, after a failure that is about our connection; the claim ends by itself otherwise."""
-        with suppress(StoreError), self.ledger.turn(org_id) as turn:
-            turn.end_claim(claim.until, None)
+        try:
+            with self.ledger.turn(org_id) as turn:
+                turn.end_claim(claim.until, None)
+        except StoreError:
+            self._owed.append(claim)
 
     def _verdicts(
         self,

@@ -181,7 +181,7 @@ def knowledge_of(
         retry_at=retry_at,
         opens_at=opens_at,
         reported=cache(turn.reported),
-        outlooks=foreseen.outlooks,
+        outlooks=foreseen.outlooks if rules.kept_at_peak is not None else {},
         expired=expired,
         staleness=foreseen.staleness,
         grants=turn.grants_since(oldest) if queue else (),

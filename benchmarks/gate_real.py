@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -10,7 +9,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from airflow_provider_apiusage.gate import Gate
-from airflow_provider_apiusage.quota.model import Grant, Holder, QuotaRequest, Refuse, Reserve
+from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Reserve
+from airflow_provider_apiusage.quota.policy import DEFAULT_RULES, Rules
 from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError, Where
 from airflow_provider_apiusage.store.engine import migrate, prepare_engine
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
@@ -24,61 +24,81 @@ SOURCES = {"header": ReadingSource.HEADER, "snapshot": ReadingSource.LIMITS}
 
 
 class RealGate:
-    """Gates as they wait in a triggerer: each asks when it was told to ask again."""
+    """All gates of the org as one triggerer's hub has them: a turn for all when it is due, or when something happened.
 
-    def __init__(self, world: World, poll: timedelta = timedelta(minutes=5)) -> None:
+    Loads are metered: what they have spent is drawn from their reservations with every reading they leave.
+
+    :param world: whose clock and org it is.
+    :param rules: of the policy.
+    :param poll: as ``[apiusage] poll_interval``.
+    """
+
+    def __init__(self, world: World, rules: Rules = DEFAULT_RULES, poll: timedelta = timedelta(minutes=5)) -> None:
         engine = prepare_engine(create_engine("sqlite://", poolclass=StaticPool))
         migrate(engine)
         self._world = world
         self._ledger, self._store = QuotaLedger(engine), UsageStore(engine)
-        self._gate = Gate(self._ledger, self._store, self._read, poll, self._now)
-        self._waiting: dict[int, QuotaRequest] = {}
-        self._loads: dict[int, Load] = {}
+        self._gate = Gate(self._ledger, self._store, self._read, poll, self._now, rules)
+        self._waiting: dict[Holder, QuotaRequest] = {}
+        self._loads: dict[Holder, Load] = {}
         self._held: dict[int, str] = {}
-        self._wake: list[tuple[datetime, int]] = []
+        self._next_at = self._now()
+        self._head: tuple[Load, int] | None = None
+        self.turns = 0
 
     def arrive(self, load: Load) -> None:
-        """Ask for the first time."""
+        """Join those that wait."""
         holder = Holder("loads", str(load.number), "gate")
-        self._waiting[load.number] = QuotaRequest(
+        self._waiting[holder] = QuotaRequest(
             ORG, holder, {API_REQUESTS: load.need}, self._now(), Reserve(share=RESERVE), lease=timedelta(hours=2)
         )
-        self._loads[load.number] = load
-        heapq.heappush(self._wake, (self._now(), load.number))
+        self._loads[holder] = load
+        self._next_at = self._now()
 
     def decide(self) -> Iterable[Load]:
-        """Let every gate ask whose time it is."""
-        granted = []
-        while self._wake and self._wake[0][0] <= self._now():
-            _, number = heapq.heappop(self._wake)
-            decision = self._gate.turn(self._waiting[number])
+        """Take a turn for all, if it is time."""
+        if not self._waiting or self._now() < self._next_at:
+            return []
+        self.turns += 1
+        turned = self._gate.turn_all(ORG, [*self._waiting.values()])
+        self._next_at = turned.next_at
+        granted, head = [], None
+        for holder, decision in turned.decisions.items():
+            assert not isinstance(decision, Refuse), decision.reason
+            load = self._loads[holder]
             if isinstance(decision, Grant):
-                del self._waiting[number]
-                self._held[number] = decision.reservation.reservation_id
-                granted.append(self._loads[number])
-            elif isinstance(decision, Refuse):
-                raise AssertionError(decision.reason)
-            else:
-                heapq.heappush(self._wake, (decision.until, number))
+                del self._waiting[holder]
+                self._held[load.number] = decision.reservation.reservation_id
+                granted.append(load)
+            elif head is None or load.number < head[0].number:
+                head = (load, _peak(decision))
+        self._head = head
+        if granted:
+            self._next_at = self._now()
         return granted
 
     def ended(self, load: Load) -> None:
-        """Release what it held, unless it died."""
+        """Tell the final total and release, unless the load died."""
         reservation = self._held.pop(load.number)
         if load.crashes_after is None:
+            self._ledger.draw(reservation, {API_REQUESTS: load.spent}, self._now(), closed=True)
             self._ledger.release(reservation, self._now())
+        self._next_at = self._now()
 
-    def reading(self, used: int, source: str) -> None:
-        """Keep what was read anyway."""
+    def reading(self, used: int, source: str, load: Load | None = None) -> None:
+        """Keep what was read anyway, and what the load that did has spent."""
         self._store.add_readings([self._reading(used, SOURCES[source])])
+        if load is not None:
+            self._ledger.draw(self._held[load.number], {API_REQUESTS: load.spent}, self._now())
+        self._next_at = self._now()
 
     def would_open(self, room: int) -> Iterable[Load]:
-        """The first one, if beside what is held there is room for it."""
-        if not self._waiting:
+        """The first one, if there is room beside what running loads may still spend, and no peak ahead."""
+        if self._head is None:
             return ()
-        held = sum(self._loads[number].need for number in self._held)
-        first = min(self._waiting, key=lambda number: (self._waiting[number].requested_at, number))
-        return [self._loads[first]] if self._loads[first].need <= room - held else ()
+        held = sum(max(0, load.need - load.spent) for load in self._loads.values() if load.number in self._held)
+        load, peak = self._head
+        return [load] if load.need <= room - held - peak else ()
 
     def _now(self) -> datetime:
         return instant(self._world.second)
@@ -92,3 +112,7 @@ class RealGate:
     def _reading(self, used: int, source: ReadingSource) -> LimitReading:
         at = self._now()
         return LimitReading(ORG, API_REQUESTS, source, at, at, LIMIT, LIMIT - used, used)
+
+
+def _peak(decision: Decision) -> int:
+    return next((each.peak or 0 for each in decision.figures), 0)

@@ -38,7 +38,7 @@ class Sensors:
     def ended(self, load: Load) -> None:
         """Nobody keeps account of it."""
 
-    def reading(self, used: int, source: str) -> None:
+    def reading(self, used: int, source: str, load: Load | None = None) -> None:
         """Nobody listens."""
 
     def would_open(self, room: int) -> Iterable[Load]:
@@ -89,7 +89,7 @@ class Oracle:
         """What it has not spent is free again, at once; one that died gives it back after its lease at a gate."""
         del self._running[load.number]
 
-    def reading(self, used: int, source: str) -> None:
+    def reading(self, used: int, source: str, load: Load | None = None) -> None:
         """It knows better."""
 
     def would_open(self, room: int) -> Iterable[Load]:

@@ -167,7 +167,7 @@ def all_at_once(scenario: Scenario, days: int, chance: Random) -> list[Load]:
     return loads
 
 
-BUSY = Scenario(office(), through_the_day, 42_000)
+BUSY = Scenario(office(), through_the_day, 48_000)
 SATURATED = Scenario(office(1.1), through_the_day, 60_000)
 
 SCENARIOS = {

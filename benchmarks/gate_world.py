@@ -15,7 +15,7 @@ from airflow_provider_apiusage.sandbox.identity import USERS, Identity
 from airflow_provider_apiusage.sandbox.ledger import Caller
 from airflow_provider_apiusage.sandbox.settings import OrgSettings
 from airflow_provider_apiusage.sandbox.tally import window_start
-from benchmarks.gate_scenarios import BEGIN, DAY, LIMIT, RESERVE, Load, Scenario, instant
+from benchmarks.gate_scenarios import BEGIN, LIMIT, RESERVE, Load, Scenario, instant
 
 STEP = 5
 """Seconds of a step."""
@@ -42,8 +42,8 @@ class Decider(Protocol):
     def ended(self, load: Load) -> None:
         """A load has ended properly, or died (``load.crashes_after``)."""
 
-    def reading(self, used: int, source: str) -> None:
-        """The org was read anyway: a ``header`` of a running load, or a ``snapshot``."""
+    def reading(self, used: int, source: str, load: Load | None = None) -> None:
+        """The org was read anyway: by a ``header`` of a running load, or for a ``snapshot``."""
 
     def would_open(self, room: int) -> Iterable[Load]:
         """Return the waiting loads that this decider would let in now if it knew the present exactly.
@@ -206,7 +206,7 @@ class World:
         self.measures.served += taken
         if self.second >= self._header_due[load.number] and taken:
             self._header_due[load.number] = self.second + HEADER_EVERY
-            decider.reading(self.reported(), "header")
+            decider.reading(self.reported(), "header", load)
         if load.spent >= stop:
             load.ended_at = self.second
             decider.ended(load)

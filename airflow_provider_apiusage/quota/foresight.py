@@ -17,7 +17,7 @@ from math import sqrt
 from airflow_provider_apiusage.quota.outlook import STEP, Outlook
 from airflow_provider_apiusage.usage.forecast_cells import DAY_SECONDS, SEEN, UNSEEN
 from airflow_provider_apiusage.usage.forecast_history import reconstruct
-from airflow_provider_apiusage.usage.forecast_paths import ENOUGH, HORIZONS, Paths, Spread, Trial
+from airflow_provider_apiusage.usage.forecast_paths import ENOUGH, FAR_WEIGHT, HALF_LIFE, NEAR, Paths
 from airflow_provider_apiusage.usage.forecast_slots import DAY, SLOT, Slots, slots_of
 from airflow_provider_apiusage.usage.model import HourTotal, LimitReading
 from airflow_provider_apiusage.usage.release import KINDS
@@ -26,7 +26,16 @@ LEVEL = 0.98
 """Quantile of past errors that is the margin of the peak guard."""
 
 UNTRIED = 0.25
-"""The margin without any past error to go by, in units of ``Paths.unit``: a quarter of what is expected, or more."""
+"""The margin without any past error to go by, in units of :func:`_unit`."""
+
+HORIZONS = (1, 2, 4, 8, 16, 32, 48, 64, 80, 96)
+"""Slots ahead at which errors are measured; between them the margin is interpolated."""
+
+STEP_BACK = 7
+"""Slots between two instants of the past from which the outlook is tried."""
+
+_Trial = tuple[float, float]
+"""An error in units, and how much it tells about today."""
 
 LEAST_HISTORY = timedelta(hours=24)
 """How much of the past must have been seen to expect anything of the future."""
@@ -39,12 +48,10 @@ AHEAD = DAY + 16
 class Scores:
     """How wrong the outlook was lately. It changes slowly, so it is made more rarely than the outlook itself.
 
-    :param spread: how much of yesterday is mixed in.
-    :param high: the margin by horizon, in units of ``Paths.unit``.
+    :param high: the margin by horizon, in units of :func:`_unit`.
     :param bucket: seconds within which the org is taken to release calls together.
     """
 
-    spread: Spread
     high: tuple[float, ...]
     bucket: int
 
@@ -87,16 +94,35 @@ class Past:
 def scores_of(past: Past, at: datetime, level: float = LEVEL) -> Scores | None:
     """Try the outlook on the past; ``None`` if too little of it was seen.
 
+    What is tried starts where at least a week was known, if there is so much: without it, no Monday could be foreseen,
+    and how wrong that was says nothing of today.
+
     :param level: quantile of the errors that is the margin.
     """
     found = past.slots(at, KINDS)
     if found is None:
         return None
     slots, bucket = found
-    trials = Paths(slots).trials()
-    spread = Spread(trials)
-    high = [_high(trials[horizon], spread.yesterday(horizon), level) for horizon in HORIZONS]
-    return Scores(spread, tuple(high), bucket)
+    paths = Paths(slots)
+    first = next((n for n, quality in enumerate(slots.quality) if quality != UNSEEN), 0)
+    last = slots.seen
+    since = first + (8 * DAY if last - first >= 10 * DAY else DAY)
+    trials: dict[int, list[_Trial]] = {horizon: [] for horizon in HORIZONS}
+    for origin in range(last - STEP_BACK, since, -STEP_BACK):
+        apart = abs((last - origin + DAY // 2) % DAY - DAY // 2)
+        weight = 0.5 ** ((last - origin) / HALF_LIFE) * (1.0 if apart <= NEAR else FAR_WEIGHT)
+        horizons = [horizon for horizon in HORIZONS if origin + horizon <= last]
+        for horizon, expected in zip(horizons, paths.path(origin, horizons), strict=True):
+            if slots.unseen[origin + horizon] == slots.unseen[origin]:
+                made = slots.made(origin, origin + horizon)
+                trials[horizon].append(((made - expected) / _unit(paths, origin, expected, horizon), weight))
+    return Scores(tuple(_high(trials[horizon], level) for horizon in HORIZONS), bucket)
+
+
+def _unit(paths: Paths, origin: int, expected: float, ahead: float) -> float:
+    """Return the size by which errors are measured: half of what is expected, and half of what is usual."""
+    usual = paths.ordinary(origin) * sqrt(min(1.0, max(0.0, ahead) / DAY))
+    return (max(0.0, expected) + usual) / 2 + 1
 
 
 def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
@@ -114,10 +140,7 @@ def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
     reach = range(1, stale + AHEAD + 1)
     made = [others + own for others, own in zip(slots.calls[:seen], slots.own, strict=False)]
     sums = [0.0, *accumulate(made)]
-    for ahead, expected in zip(reach, paths.path(seen, reach), strict=True):
-        share, start = scores.spread.yesterday(ahead), seen - DAY
-        if start >= 0 and share > 0 and ahead <= DAY:
-            expected += share * (slots.made(start, min(start + ahead, slots.now)) - expected)
+    for expected in paths.path(seen, reach):
         sums.append(max(sums[-1], sums[seen] + expected))
     begin = at.timestamp() - slots.now * SLOT
 
@@ -133,7 +156,7 @@ def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
     margins = []
     for second in seconds:
         behind = max(0.0, (second - at.timestamp()) / SLOT) + stale + unseen
-        margins.append(scores.margin(behind) * paths.unit(seen, until(second) - known, behind))
+        margins.append(scores.margin(behind) * _unit(paths, seen, until(second) - known, behind))
     return Outlook(
         at=at,
         first=first,
@@ -144,10 +167,10 @@ def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
     )
 
 
-def _high(trials: Sequence[Trial], share: float, level: float) -> float:
+def _high(trials: Sequence[_Trial], level: float) -> float:
     """Return the quantile of the errors of one horizon, in units."""
     sure = min(1.0, len(trials) / ENOUGH)
-    errors = sorted((trial.error(share) / trial.unit, trial.weight) for trial in trials)
+    errors = sorted(trials)
     wanted, reached, quantile = level * sum(weight for _, weight in errors), 0.0, 0.0
     for error, weight in errors:
         reached, quantile = reached + weight, error

@@ -9,7 +9,7 @@ from math import ceil, sqrt
 
 from airflow_provider_apiusage.quota.knowledge import Knowledge
 from airflow_provider_apiusage.quota.model import LimitFigures, QuotaRequest
-from airflow_provider_apiusage.quota.outlook import CUT, NOISE, Outlook
+from airflow_provider_apiusage.quota.outlook import CUT, NOISE, Ahead, Outlook
 from airflow_provider_apiusage.usage.model import LimitReading, ReadingSource
 
 HOUR = timedelta(hours=1)
@@ -62,6 +62,11 @@ class View:
     def rise(self) -> float:
         """By how much the use may exceed the present one at its peak within a day."""
         return 0.0 if self.outlook is None else self.outlook.highest(self.now)
+
+    @cached_property
+    def ahead(self) -> Ahead | None:
+        """How the use goes on from the reading."""
+        return None if self.outlook is None else self.outlook.ahead(self.reading.observed_at, self.now)
 
     @cached_property
     def may_be_more(self) -> float:

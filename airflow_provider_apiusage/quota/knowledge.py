@@ -20,7 +20,8 @@ class Rules:
     """What the policy may be told to do otherwise.
 
     :param beta: how much may pass a request that waits, as a share of its need; see :mod:`.backfill`.
-    :param kept_at_peak: share of the reserve that stays free even at the highest use forecast; ``None`` for no guard.
+    :param kept_at_peak: share of the reserve that stays free even at the highest use forecast; ``None`` to look at no
+        outlook at all.
     :param burst: calls that others may make in an hour beyond what is expected, as a share of the limit.
     :param patience: how long a request is held back for a peak ahead; from then on the guard fades, within a day, so
         that nobody waits for ever.

@@ -62,17 +62,11 @@ class Outlook:
         """
         return max((rise for _, rise in self._rises(since, margin)), default=0.0)
 
-    def opens_at(self, since: datetime, now: datetime, free: float, calm: float | None) -> datetime | None:
-        """Return the first instant from which the use can have fallen far enough; ``None`` if not on the grid.
-
-        Others are taken to make :data:`CUT` fewer calls than expected, so a gate that looks then looks early rather
-        than late.
+    def ahead(self, since: datetime, now: datetime) -> Ahead:
+        """Return how the use goes on from a reading.
 
         :param since: the org's instant of the reading.
-        :param now: the org's present instant; no earlier one is returned.
-        :param free: calls by which the use may have risen since the reading (negative: by which it must fall).
-        :param calm: calls by which, at its later peak, the use may exceed that of the reading; ``None`` if that does
-            not matter.
+        :param now: the org's present instant.
         """
         start, at = since.timestamp(), now.timestamp()
         new, gone = _at(self.new, self._place(since)), self._gone_by(start)
@@ -82,17 +76,10 @@ class Outlook:
         change = [(1 - CUT) * m - NOISE * sqrt(max(0.0, m)) - g for m, g in zip(made, left, strict=True)]
         peak, peaks = float("-inf"), []
         for second, m, g in zip(reversed(seconds), reversed(made), reversed(left), strict=True):
-            peak = max(peak, (1 - CUT) * (m + _at(self.margin, (second - self.first) / STEP)) - g)
+            peak = max(peak, m + _at(self.margin, (second - self.first) / STEP) - g)
             peaks.append(peak)
-        for n, peak in enumerate(reversed(peaks)):
-            if change[n] > free or (calm is not None and peak > calm):
-                continue
-            second = seconds[n]
-            if n and not self.bucket and change[n - 1] > free > change[n]:
-                part = (change[n - 1] - free) / (change[n - 1] - change[n])
-                second = seconds[n - 1] + part * (second - seconds[n - 1])
-            return since + timedelta(seconds=second - start)
-        return None
+        peaks.reverse()
+        return Ahead(since, [second - start for second in seconds], change, peaks, steps=bool(self.bucket))
 
     def last_mark(self, now: datetime) -> datetime | None:
         """Return when calls were last due to be released together; ``None`` if each goes by itself."""
@@ -124,6 +111,44 @@ class Outlook:
         if self.bucket:
             second = second // self.bucket * self.bucket
         return _at(self.gone, (second - self.first) / STEP)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """How the use goes on from a reading.
+
+    :param since: the org's instant of the reading.
+    :param seconds: since then: now, and each later point of the grid.
+    :param change: of the use by then, if others make :data:`CUT` fewer calls than expected.
+    :param peaks: by how much the use, margin included, may exceed that of the reading at its peak from then on.
+    :param steps: whether calls leave together at the points of the grid, and not in between.
+    """
+
+    since: datetime
+    seconds: Sequence[float]
+    change: Sequence[float]
+    peaks: Sequence[float]
+    steps: bool
+
+    def opens_at(self, free: float, calm: float | None) -> datetime | None:
+        """Return the first instant from which the use can have fallen far enough; ``None`` if it is not in sight.
+
+        A gate that looks then looks early rather than late; not so at the peak, which is a matter of the outlook and
+        not of the next reading.
+
+        :param free: calls by which the use may have risen since the reading (negative: by which it must fall).
+        :param calm: calls by which, at its later peak, the use may exceed that of the reading; ``None`` if that does
+            not matter.
+        """
+        for n, (second, change, peak) in enumerate(zip(self.seconds, self.change, self.peaks, strict=True)):
+            if change > free or (calm is not None and peak > calm):
+                continue
+            before = self.change[n - 1] if n else change
+            if not self.steps and before > free > change:
+                part = (before - free) / (before - change)
+                second = self.seconds[n - 1] + part * (second - self.seconds[n - 1])
+            return self.since + timedelta(seconds=second)
+        return None
 
 
 def _at(curve: Sequence[float], place: float) -> float:

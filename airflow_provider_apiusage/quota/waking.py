@@ -53,6 +53,7 @@ def waking(request: QuotaRequest, short: Sequence[tuple[LimitFigures, View]]) ->
 def _of_limit(request: QuotaRequest, figures: LimitFigures, view: View) -> Waking:
     outlook, knowledge, reading = view.outlook, view.knowledge, view.reading
     assert outlook is not None
+    assert view.ahead is not None
     missing, now = deficit(figures), knowledge.now
     pause = shortest_pause(knowledge.staleness)
     earliest = max(now, reading.received_at + pause)
@@ -63,8 +64,8 @@ def _of_limit(request: QuotaRequest, figures: LimitFigures, view: View) -> Wakin
     calm = None
     if figures.peak is not None:
         calm = free + (1 - (knowledge.rules.kept_at_peak or 0)) * (figures.reserve or 0)
-    opens = outlook.opens_at(reading.observed_at, view.now, free, calm)
-    at = latest if opens is None else min(latest, max(earliest, opens - reading.skew))
+    opens = view.ahead.opens_at(free, calm)
+    at = latest if opens is None else min(latest, max(earliest, now + pause, opens - reading.skew))
     bound = knowledge.opens_at(figures.name, expire) if (expire := must_expire(figures)) else None
     if bound is not None and bound - reading.skew > at:
         at = min(latest, bound - reading.skew)

@@ -19,10 +19,13 @@ from sqlalchemy.pool import NullPool
 
 from airflow_provider_apiusage.quota.drawing import reservation_id_of
 from airflow_provider_apiusage.reservations.load import MeteredLoad
+from airflow_provider_apiusage.reservations.topping_up import top_up
 from airflow_provider_apiusage.salesforce.errors import Where
 from airflow_provider_apiusage.store.engine import migrate, prepare_engine, sqlite_engine
 from airflow_provider_apiusage.store.errors import StoreError
 from airflow_provider_apiusage.store.quota_ledger import Extended, QuotaLedger, Released
+
+__all__ = ["MeteredLoad", "extend", "metered_load", "open_ledger", "release", "top_up"]
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +77,7 @@ def extend(
     :raises StoreError: if the store could not be written.
     """
     reservation_id = reservation_id_of(reservation) or ""
-    return _known(open_ledger(store).extend(reservation_id, more, now or datetime.now(UTC)), reservation_id)
+    return _known(top_up(open_ledger(store), reservation_id, more, now or datetime.now(UTC)), reservation_id)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_apiusage.quota.drawing import needs_of, reservation_id_of
 from airflow_provider_apiusage.quota.model import LeaseState
+from airflow_provider_apiusage.reservations.topping_up import top_up
 from airflow_provider_apiusage.salesforce.errors import Where
 from airflow_provider_apiusage.salesforce.spending import OverspentError, Spending
 from airflow_provider_apiusage.store.background_draws import EVERY, BackgroundDraws
@@ -132,6 +133,7 @@ class MeteredLoad(Spending):
                 self._own_totals,
                 told=self._hear,
                 extended=self._hear_extended,
+                extend=top_up,
                 estimate=self._estimate,
                 every=self._every,
                 clock=self._clock,

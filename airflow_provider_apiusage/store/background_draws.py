@@ -29,6 +29,9 @@ HEARTBEAT = timedelta(seconds=60)
 CLOSE_SECONDS = 5.0
 """How long the end of a load waits for its last total to be written."""
 
+Extend = Callable[..., Extended | None]
+"""(ledger, reservation id, more, now, holding=...) -> what came of it."""
+
 WARN_EVERY = timedelta(seconds=60)
 
 
@@ -40,6 +43,7 @@ class BackgroundDraws:
     :param totals: returns what the load has spent so far, by limit name.
     :param told: called after each draw with where the reservation stands, and with the total that was told.
     :param extended: called with what came of asking for more; ``None`` if the store could not be asked.
+    :param extend: how the store is asked for more; ``QuotaLedger.extend`` by default.
     :param estimate: see ``QuotaLedger.draw``.
     :param every: how often a total is written at most.
     :param clock: our clock.
@@ -53,6 +57,7 @@ class BackgroundDraws:
         *,
         told: Callable[[Drawn, Mapping[str, int]], None],
         extended: Callable[[Extended | None], None],
+        extend: Extend | None = None,
         estimate: Mapping[str, int] | None = None,
         every: timedelta = EVERY,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -62,6 +67,7 @@ class BackgroundDraws:
         self._totals = totals
         self._on_told = told
         self._on_extended = extended
+        self._extend = extend or QuotaLedger.extend
         self._estimate = estimate
         self._every = every.total_seconds()
         self._clock = clock
@@ -180,7 +186,7 @@ class BackgroundDraws:
         outcome: list[Extended | None] = [None]
 
         def ask(ledger: QuotaLedger) -> None:
-            outcome[0] = ledger.extend(self._reservation_id, more, self._clock(), holding=holding)
+            outcome[0] = self._extend(ledger, self._reservation_id, more, self._clock(), holding=holding)
 
         self._try(ask)
         self._on_extended(outcome[0])

@@ -5,7 +5,7 @@ All of it is about one row, under its org's lock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,9 @@ from airflow_provider_apiusage.store.lease_rows import draws_of, ending, held_of
 from airflow_provider_apiusage.store.quota_turn import Turn
 from airflow_provider_apiusage.store.schema import lease
 from airflow_provider_apiusage.usage.cost_history import PastRun
+
+Judge = Callable[[Turn, QuotaRequest, datetime], Verdict]
+"""Decides about a top-up inside its turn, by our clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ def extend(
     more: Mapping[str, int],
     now: datetime,
     holding: Mapping[str, int] | None,
+    judge: Judge | None,
 ) -> Extended:
     """Add to a reservation, if the policy grants it now; nobody in the queue is asked to step aside or let pass."""
     for name, number in more.items():
@@ -167,7 +171,7 @@ def extend(
     turn = Turn(connection, row.org_id)
     turn.lapse(now)
     request = replace(request_from(row), needs=dict(more), requested_at=now)
-    verdict = judge(turn, request, now)
+    verdict = (judge or judge_by_readings)(turn, request, now)
     granted = isinstance(verdict, Approve)
     turn.record(request, now, "extend" if granted else "decline", verdict.reason, verdict.figures)
     if granted:
@@ -176,8 +180,8 @@ def extend(
     return Extended(row.reservation_id, granted, verdict.reason, held)
 
 
-def judge(turn: Turn, request: QuotaRequest, now: datetime) -> Verdict:
-    """Decide about a top-up as about a request that nobody stands before."""
+def judge_by_readings(turn: Turn, request: QuotaRequest, now: datetime) -> Verdict:
+    """Decide about a top-up as about a request that nobody stands before, with no forecast at hand."""
     names = list(request.needs)
     readings = turn.latest_readings(names)
     knowledge = Knowledge(

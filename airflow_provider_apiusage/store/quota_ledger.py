@@ -14,14 +14,14 @@ from airflow_provider_apiusage.quota.model import Holder, LeaseState, QuotaReque
 from airflow_provider_apiusage.store import lease_spending as spending
 from airflow_provider_apiusage.store.engine import looking, writing
 from airflow_provider_apiusage.store.lease_rows import LIVE, holder_from, of_holder, queue, reservation_from
-from airflow_provider_apiusage.store.lease_spending import Drawn, Extended, Released, past_run_from
+from airflow_provider_apiusage.store.lease_spending import Drawn, Extended, Judge, Released, past_run_from
 from airflow_provider_apiusage.store.quota_turn import Turn
 from airflow_provider_apiusage.store.schema import decision, lease, org, reading
 from airflow_provider_apiusage.store.usage_store import lock_org
 from airflow_provider_apiusage.usage.cost_history import PastRun
 from airflow_provider_apiusage.usage.model import ReadingSource
 
-__all__ = ["Drawn", "Extended", "QuotaLedger", "Released"]
+__all__ = ["Drawn", "Extended", "Judge", "QuotaLedger", "Released"]
 
 
 class QuotaLedger:
@@ -32,6 +32,11 @@ class QuotaLedger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """What it reads and writes."""
+        return self._engine
 
     @contextmanager
     def turn(self, org_id: str) -> Iterator[Turn]:
@@ -110,6 +115,7 @@ class QuotaLedger:
         now: datetime,
         *,
         holding: Mapping[str, int] | None = None,
+        judge: Judge | None = None,
     ) -> Extended | None:
         """Add to a reservation if it fits now, by the policy's word on a new request; otherwise say no.
 
@@ -119,13 +125,23 @@ class QuotaLedger:
         :param more: what to add, by limit name, each at least 1.
         :param now: our clock.
         :param holding: what the caller takes to be held, so that saying it twice adds once.
+        :param judge: decides; by default the policy, knowing the readings only. ``reservations.top_up`` gives one that
+            knows all that the gate does.
         :returns: ``None`` if there is no such reservation.
         :raises ValueError: if ``more`` is less than 1.
         """
         with self._locked(reservation_id) as (connection, row):
             if row is None:
                 return None
-            return spending.extend(connection, row, more, now, holding)
+            return spending.extend(connection, row, more, now, holding, judge)
+
+    def org_of(self, reservation_id: str) -> str | None:
+        """Return the 15-character id of the org that a reservation is about; ``None`` if there is none."""
+        with looking(self._engine) as connection:
+            found: str | None = connection.execute(
+                select(lease.c.org_id).where(lease.c.reservation_id == reservation_id)
+            ).scalar_one_or_none()
+            return found
 
     def past_runs(self, org_id: str, dag_id: str, task_id: str, most: int = 20) -> tuple[PastRun, ...]:
         """Return what the latest metered runs of a gate came to, oldest first, for ``estimate_from_history``.

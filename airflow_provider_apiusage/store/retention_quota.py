@@ -30,11 +30,11 @@ def prune_quota(batches: Batches, before: datetime, drop_before: datetime) -> Ma
     :param drop_before: no later than ``before``.
     :returns: rows removed, by table.
     """
-    table = lease.c
-    ended = and_(table.ended_at < before, table.state.not_in(_LIVE))
-    query = select(table.id, table.reservation_id, table.dag_id, table.task_id, table.ended_at, table.spent).where(
-        table.org_id == batches.org_id, ended
-    )
+    column = lease.c
+    ended = and_(column.ended_at < before, column.state.not_in(_LIVE))
+    query = select(
+        column.id, column.reservation_id, column.dag_id, column.task_id, column.ended_at, column.spent
+    ).where(column.org_id == batches.org_id, ended)
     with looking(batches.engine) as connection:
         old = sorted(connection.execute(query).all(), key=lambda row: row.id)
         gates = {(row.dag_id, row.task_id) for row in old if row.spent is not None}

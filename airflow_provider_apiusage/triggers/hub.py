@@ -25,7 +25,7 @@ from asgiref.sync import sync_to_async
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Wait
 
 if TYPE_CHECKING:
-    from airflow_provider_apiusage.gate import Turned
+    from airflow_provider_apiusage.gate import Gate, Turned
     from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 
 log = logging.getLogger(__name__)
@@ -149,6 +149,7 @@ class Hub:
         self._signs: tuple[datetime | None, ...] = ()
         self._woken = asyncio.Event()
         self._hook: ApiUsageHook | None = None
+        self._gate: Gate | None = None
         self._hook_is_new = True
         self._outages = 0
         # A thread of its own: an org that does not answer must not keep the threads that other orgs need.
@@ -219,7 +220,7 @@ class Hub:
             else:
                 # The connection may hold other credentials by now than when the wait began.
                 await self._in_thread(self._hook.close)
-                self._hook = None
+                self._hook = self._gate = None
                 self._woken.set()
         except Exception as failed:
             self._fail(failed)
@@ -319,7 +320,11 @@ class Hub:
             turned = None
             if self._asking:
                 requests = [replace(request, org_id=org_id) for request in self._asking.values()]
-                turned = hook.gate(timedelta(seconds=poll_interval)).turn_all(org_id, requests)
+                # The same one, as long as the hook is: it remembers what it still has to give back.
+                self._gate = replace(
+                    self._gate or hook.gate(timedelta(0)), poll_interval=timedelta(seconds=poll_interval)
+                )
+                turned = self._gate.turn_all(org_id, requests)
             return _Taken(org_id, turned, hook.ledger.signs(org_id))
         except (*PASSING, AllowanceExhaustedError, StoreUnavailableError) as away:
             # What is down for a while must not fail every gate that waits; the sensor's timeout is the limit.

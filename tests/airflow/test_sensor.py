@@ -17,7 +17,8 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     TaskDeferred,
 )
-from airflow.sdk import DAG, timezone
+from airflow.sdk import DAG, Asset, timezone
+from airflow.triggers.base import TaskSuccessEvent
 
 from airflow_provider_apiusage.hooks import store as store_module
 from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
@@ -175,7 +176,7 @@ async def test_a_login_that_is_down_at_the_first_look_is_waited_through(
 ) -> None:
     """As at every later look: the triggerer goes on, and learns which org it is when the login is back."""
     connected.org.faults.order(fault)
-    sensor = ApiQuotaSensor(task_id="gate", calls=10, poke_interval=0)
+    sensor = ApiQuotaSensor(task_id="gate", calls=10, poke_interval=0, finish_in_triggerer=False)
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute(context())
     assert "login" in capsys.readouterr().out
@@ -330,6 +331,114 @@ def test_a_grant_is_taken_up_although_the_store_is_away(
     else:
         with pytest.raises(StoreUnavailableError):
             sensor.resume_execution("execute_complete", {"event": event}, context())
+
+
+async def test_a_grant_ends_the_task_in_the_triggerer(connected: SandboxServer) -> None:
+    """The reservation is its XCom; no worker takes the task up again. ``dag.test()`` does, and gets the same."""
+    sensor = ApiQuotaSensor(task_id="gate", calls=80_000, poke_interval=0)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context())
+    connected.org.clock.advance(timedelta(hours=20))
+    (event,) = [each async for each in deferred.value.trigger.run()]
+
+    assert isinstance(event, TaskSuccessEvent)
+    assert event.xcoms is not None
+    (reservation,) = event.xcoms.values()
+    assert (event.xcoms, reservation["needs"]) == ({"return_value": reservation}, {"DailyApiRequests": 80_000})
+    again = ApiQuotaSensor(task_id="gate", calls=80_000).resume_execution(
+        "execute_complete", {"event": event.payload}, context()
+    )
+    assert again["reservation_id"] == reservation["reservation_id"]
+
+
+class Heard:
+    """A listener."""
+
+
+def deferred_request(**arguments: Any) -> dict[str, Any]:
+    """What a gate that is shut hands to the triggerer."""
+    with pytest.raises(TaskDeferred) as deferred:
+        ApiQuotaSensor(task_id="gate", calls=90_000, **arguments).execute(context())
+    request: dict[str, Any] = deferred.value.trigger.serialize()[1]["request"]
+    return request
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"outlets": [Asset("loaded")]},
+        {"on_success_callback": print},
+        {"post_execute": print},
+        {"finish_in_triggerer": False},
+    ],
+)
+def test_a_task_that_would_lose_something_is_taken_up_by_a_worker(
+    connected: SandboxServer, arguments: dict[str, Any]
+) -> None:
+    """A task that the triggerer ends sends no asset events and calls nobody, so such a task goes back to a worker."""
+    assert "ends_with_xcoms" not in deferred_request(**arguments)
+    assert deferred_request()["ends_with_xcoms"] == ["return_value"]
+    assert deferred_request(do_xcom_push=False)["ends_with_xcoms"] == []
+
+
+def test_listeners_hear_of_a_gate_that_was_granted(connected: SandboxServer) -> None:
+    """Lineage, for example: a task that the triggerer ends is told to no listener, so a worker ends it."""
+    try:
+        from airflow.sdk.listener import get_listener_manager
+    except ImportError:  # before Airflow 3.2
+        from airflow.listeners.listener import get_listener_manager
+
+    manager, listener = get_listener_manager(), Heard()
+    manager.pm.register(listener)
+    try:
+        assert "ends_with_xcoms" not in deferred_request()
+    finally:
+        manager.pm.unregister(listener)
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_priority_is_a_head_start_in_the_queue(connected: SandboxServer, deferrable: bool) -> None:
+    """It reaches the queue in either mode, from a template too; what is no whole number fails by name."""
+    sensor = ApiQuotaSensor(task_id="gate", calls=90_000, priority="2", deferrable=deferrable)
+    if deferrable:
+        with pytest.raises(TaskDeferred):
+            sensor.execute(context())
+    else:
+        assert sensor.poke(context()).is_done is False
+
+    (request,) = ApiUsageHook().ledger.waiting(connected.org.identity.org_id, timezone.utcnow())
+    assert request.priority == 2
+    with pytest.raises(ValueError, match="priority"):
+        ApiQuotaSensor(task_id="gate", calls=1, priority="high").execute(context())
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_gate_that_pokes_stands_in_the_same_queue(connected: SandboxServer, mode: str) -> None:
+    """Behind it a deferred gate waits its turn."""
+    assert ApiQuotaSensor(task_id="gate", calls=90_000, deferrable=False, mode=mode).poke(context()).is_done is False
+    with pytest.raises(TaskDeferred):
+        ApiQuotaSensor(task_id="gate", calls=80_000).execute(context("second"))
+
+    assert waiting(connected) == ["dag/run/gate", "dag/run/second"]
+
+
+def test_a_gate_that_is_killed_as_it_pokes_leaves_the_queue(
+    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marked or cleared: Airflow tells the operator, and nobody stands behind a ghost."""
+    sensor = ApiQuotaSensor(task_id="gate", calls=90_000, deferrable=False)
+    poke = sensor.poke
+
+    def poke_and_be_killed(of: Any) -> bool:
+        assert poke(of).is_done is False
+        assert waiting(connected) == ["dag/run/gate"]
+        sensor.on_kill()
+        return True
+
+    monkeypatch.setattr(sensor, "poke", poke_and_be_killed)
+    sensor.execute(context())
+
+    assert waiting(connected) == []
 
 
 def test_a_release_gives_back_once(connected: SandboxServer) -> None:

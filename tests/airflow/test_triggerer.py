@@ -6,13 +6,17 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk import timezone
 
 from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 from airflow_provider_apiusage.sandbox import SandboxServer
+from airflow_provider_apiusage.triggers import hub as hubs
 from tests.airflow.test_trigger import events_of, trigger
 
 GATES = 12
@@ -57,29 +61,71 @@ def supervisor() -> Iterator[Supervisor]:
     one.close()
 
 
-async def test_many_gates_leave_the_triggerer_s_own_messages_in_order(
-    connected: SandboxServer, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Gates that log in in threads tell the supervisor their tokens to mask, and no answer goes to the wrong one."""
-    from airflow.jobs.triggerer_job_runner import TriggerCommsDecoder, messages
+@pytest.fixture
+async def comms(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """The triggerer's end of its socket, as Airflow sets it up."""
+    from airflow.jobs.triggerer_job_runner import TriggerCommsDecoder
     from airflow.sdk.execution_time import task_runner
 
     reader, writer = await asyncio.open_connection(sock=supervisor.triggerers_end)
-    comms: Any = TriggerCommsDecoder(async_reader=reader, async_writer=writer, socket=supervisor.triggerers_end)
-    if hasattr(comms, "start_reader"):  # from Airflow 3.2 on
-        await comms.start_reader()
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
+    decoder: Any = TriggerCommsDecoder(async_reader=reader, async_writer=writer, socket=supervisor.triggerers_end)
+    if hasattr(decoder, "start_reader"):  # from Airflow 3.2 on
+        await decoder.start_reader()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", decoder, raising=False)
+    yield decoder
+    writer.close()
+
+
+def comms_message() -> Any:
+    """What the triggerer tells its supervisor once a second."""
+    from airflow.jobs.triggerer_job_runner import messages
+
+    return messages.TriggerStateChanges()
+
+
+async def test_a_thousand_gates_that_arrive_at_once_are_taken_together(
+    connected: SandboxServer, supervisor: Supervisor, comms: Any
+) -> None:
+    """Within a second all of them wait behind a few turns and one reading; the triggerer itself goes on meanwhile."""
+    connected.org.change({"limit": 25_000, "hard_limit": 90_000})
+    hook = ApiUsageHook()
+    org_id, used = connected.org.identity.org_id, connected.org.used
+    hook.store.orgs()
+    gates = asyncio.gather(*(events_of(trigger(connected, 10, f"gate_{n}", 60.0)) for n in range(1_000)))
+    longest, last = 0.0, time.monotonic()
+
+    async def until(condition: Callable[[], bool]) -> None:
+        nonlocal longest, last
+        while not await asyncio.to_thread(condition):
+            await comms.asend(comms_message())
+            await asyncio.sleep(0.01)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+    await until(lambda: len(hook.ledger.waiting(org_id, timezone.utcnow())) == 1_000)
+    assert connected.org.used - used <= 2
+    (hub,) = hubs._hubs.values()
+    connected.org.clock.advance(timedelta(hours=20))
+    hook.store.add_readings(hook.get_limits())  # what a snapshot reads, the hub finds at its next look
+    assert [event["status"] for (event,) in await gates] == ["granted"] * 1_000
+    assert len(hook.ledger.reservations(org_id, timezone.utcnow())) == 1_000
+    assert hub._outages == 0
+    assert longest < 5  # seconds, in which nothing else of the triggerer could have gone on
+
+
+async def test_many_gates_leave_the_triggerer_s_own_messages_in_order(
+    connected: SandboxServer, supervisor: Supervisor, comms: Any
+) -> None:
+    """Gates that log in in threads tell the supervisor their tokens to mask, and no answer goes to the wrong one."""
     ApiUsageHook().store.orgs()
     known = set(connected.org.sessions._sessions)
 
     gates = asyncio.gather(*(events_of(trigger(connected, 10, f"gate_{n}")) for n in range(GATES)))
     while not gates.done():  # what the triggerer does once a second
-        await comms.asend(messages.TriggerStateChanges())
+        await comms.asend(comms_message())
         await asyncio.sleep(0.01)
-    await comms.asend(messages.TriggerStateChanges())
+    await comms.asend(comms_message())
 
     assert [event["status"] for (event,) in await gates] == ["granted"] * GATES
     tokens = set(connected.org.sessions._sessions) - known
     assert tokens
     assert {token for token in tokens if token not in supervisor.told} == set()
-    writer.close()

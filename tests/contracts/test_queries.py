@@ -166,9 +166,6 @@ def use_ledger(engine: Engine) -> None:
         turn.refuse_all(many[:2], NOW)
         turn.grant_all(many[2:], NOW)
         turn.leave_all({each.holder: later for each in many}, NOW)
-    ledger.draw(held.reservation_id, {API_REQUESTS: 5}, NOW)
-    ledger.extend(held.reservation_id, {API_REQUESTS: 5}, NOW)
-    ledger.past_runs(ORG, wanted.holder.dag_id, wanted.holder.task_id)
     ledger.signs(ORG)
     ledger.reservations(ORG, NOW)
     ledger.waiting(ORG, NOW)
@@ -178,6 +175,7 @@ def use_ledger(engine: Engine) -> None:
     ledger.extend(held.reservation_id, {API_REQUESTS: 10}, NOW)
     ledger.release(held.reservation_id, NOW, calls={API_REQUESTS: 10})
     ledger.release(held.reservation_id, NOW)
+    ledger.org_of(held.reservation_id)
     ledger.past_runs(ORG, held.holder.dag_id, held.holder.task_id)
     ledger.leave(holder("nobody"), NOW, release=True)
 

@@ -79,6 +79,9 @@ def test_snapshot_reconcile_and_gate(
     assert airflow.wait_for_run("gated_bulk_load", run) == "success"
     reservation = airflow.xcom("gated_bulk_load", run, "gate")
     assert reservation["needs"] == {"DailyApiRequests": 5_000}
+    log = airflow.log("gated_bulk_load", run, "gate")
+    assert "Granted: " in log
+    assert "The triggerer was granted" not in log  # the triggerer has ended the task: no worker took it up again
     loaded = airflow.xcom("gated_bulk_load", run, "load")
     assert (loaded["processed"], loaded["failed"]) == (200, 0)
     released = airflow.xcom("gated_bulk_load", run, "release")
@@ -87,6 +90,8 @@ def test_snapshot_reconcile_and_gate(
         "released": True,
         "state": "released",
         "api_calls": 0,
+        "spent": None,
+        "given_back": None,
     }
 
     # What fails, fails with a reason: a need that can never fit, and an org that knows nobody any more.
