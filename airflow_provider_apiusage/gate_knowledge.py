@@ -32,8 +32,8 @@ from airflow_provider_apiusage.usage.model import API_REQUESTS, STALENESS, WINDO
 from airflow_provider_apiusage.usage.release import learn_release
 from airflow_provider_apiusage.usage.window import earliest_expiry, expired_by, statements_of_reading
 
-SPAN = timedelta(days=22)
-"""How much of the past the outlook is made from: three of each weekday."""
+SPAN = timedelta(days=15)
+"""How much of the past the outlook is made from: two of each weekday."""
 
 NEAR = WINDOW + timedelta(hours=2)
 """Of so much of it every reading is looked at."""

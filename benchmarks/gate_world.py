@@ -103,6 +103,8 @@ class World:
             load for load in scenario.arrivals(scenario, total, Random(f"loads {seed}")) if load.arrives_at >= first
         ]
         self.loads.sort(key=lambda load: load.arrives_at)
+        for number, load in enumerate(self.loads):
+            load.number = number
         settings = OrgSettings(limit=LIMIT, expiry_bucket_minutes=scenario.bucket, staleness_seconds=scenario.stale)
         self.clock = VirtualClock(BEGIN)
         self.org = Org(0, self.clock, settings, Identity())

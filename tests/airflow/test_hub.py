@@ -278,7 +278,7 @@ async def test_credentials_that_are_renewed_reach_all_gates_with_one_login(
     """The token ends and the connection gets a new one: every gate at the hub goes on with that."""
     first = full.connection("access_token")
     monkeypatch.setenv("AIRFLOW_CONN_SALESFORCE_DEFAULT", json.dumps(first))
-    books = ledger()
+    ledger()
     ApiUsageHook().store.orgs()
     waiting = start(*(gate(full, 100, f"run_{n}") for n in range(20)))
     await until(lambda: [len(hub._seen) for hub in hubs._hubs.values()] == [20], *waiting)
