@@ -65,11 +65,13 @@ class Turned:
     :param decisions: by holder.
     :param next_at: when the next turn can make sense, ``poll_interval`` from now at the latest (our clock).
     :param waits_until: when those who wait leave the queue unless they ask again (our clock).
+    :param signs: what the store knew when it was asked; see ``QuotaLedger.signs``.
     """
 
     decisions: Mapping[Holder, Decision]
     next_at: datetime
     waits_until: datetime
+    signs: tuple[datetime | None, ...]
 
     def with_reason(self, reason: str) -> Turned:
         """Return it with a sentence more for everybody who was not granted."""
@@ -157,6 +159,7 @@ class Gate:
             while self._owed:
                 turn.end_claim(self._owed.pop().until, None)
             turn.lapse(now)
+            signs = turn.signs()
             held = turn.join_all(requests, now, waits_until)
             decisions: dict[Holder, Decision] = {
                 holder: Grant(reservation, "the reservation is held already.") for holder, reservation in held.items()
@@ -183,7 +186,7 @@ class Gate:
                         ]
                 decisions |= _enter(turn, verdicts, now)
         untils = [each.until for each in decisions.values() if isinstance(each, Wait)]
-        return Turned(decisions, min([*untils, now + self.poll_interval]), waits_until)
+        return Turned(decisions, min([*untils, now + self.poll_interval]), waits_until, signs)
 
     def _reading_of(self, exhausted: AllowanceExhaustedError, org_id: str) -> LimitReading:
         now = self.clock()

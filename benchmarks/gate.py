@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from benchmarks.gate_real import RealGate
 from benchmarks.gate_rivals import Oracle, Sensors
@@ -43,6 +45,7 @@ class Run:
     scenario: str
     decider: str
     seed: int
+    days: int
     looks: int
     p50: float
     p95: float
@@ -68,7 +71,7 @@ def run(job: tuple[str, str, int, int]) -> Run:
     ordered = sorted(latencies)
     big = sorted(world.loads, key=lambda load: load.need)[-max(1, len(world.loads) // 10) :]
     return Run(
-        scenario, decider, seed, measures.looks,
+        scenario, decider, seed, days, measures.looks,
         statistics.median(ordered), ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
         len(measures.locked_minutes),
         statistics.fmean(map(waited, world.loads)) / 60, max(map(waited, big)) / 3600,
@@ -105,23 +108,41 @@ def table(runs: Sequence[Run]) -> None:
             )
 
 
+def kept(path: Path | None) -> list[Run]:
+    """Return the runs that a file has."""
+    if path is None or not path.exists():
+        return []
+    return [Run(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
 def main() -> None:
     """Run what was asked for and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=7)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103, 104])
-    parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS))
-    parser.add_argument("--deciders", nargs="+", default=list(DECIDERS))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--days", type=int, default=7, help="with loads, after the warm-up; they begin on a Tuesday")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101], help="1 to 9 were tuned on")
+    parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
+    parser.add_argument("--deciders", nargs="+", default=list(DECIDERS), choices=list(DECIDERS))
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="a file of runs: those in it are not made again, new ones are added")
     options = parser.parse_args()
-    jobs = [(s, d, seed, options.days) for s in options.scenarios for seed in options.seeds for d in options.deciders]
+    runs = kept(options.keep)
+    made = {(run.scenario, run.decider, run.seed, run.days) for run in runs}
+    jobs = [
+        (scenario, decider, seed, options.days)
+        for seed in options.seeds
+        for scenario in options.scenarios
+        for decider in options.deciders
+        if (scenario, decider, seed, options.days) not in made
+    ]
     started = time.perf_counter()
-    if options.processes > 1:
-        with ProcessPoolExecutor(options.processes) as pool:
-            runs = list(pool.map(run, jobs))
-    else:
-        runs = list(map(run, jobs))
-    table(runs)
+    with ProcessPoolExecutor(options.processes, max_tasks_per_child=1) as pool:
+        for done in pool.map(run, jobs):
+            runs.append(done)
+            if options.keep is not None:
+                with options.keep.open("a") as file:
+                    file.write(json.dumps(asdict(done)) + "\n")
+    wanted = {(s, d, seed, options.days) for s in options.scenarios for d in options.deciders for seed in options.seeds}
+    table([run for run in runs if (run.scenario, run.decider, run.seed, run.days) in wanted])
     print(f"\n{time.perf_counter() - started:.0f} s")
 
 

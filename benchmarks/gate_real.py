@@ -20,6 +20,9 @@ from benchmarks.gate_scenarios import LIMIT, RESERVE, Load, instant
 from benchmarks.gate_world import World
 
 ORG = "00DAA0000000001"
+LOOK = 10
+"""Seconds between two looks of a hub at whether the store knows something new."""
+
 SOURCES = {"header": ReadingSource.HEADER, "snapshot": ReadingSource.LIMITS}
 
 
@@ -83,14 +86,14 @@ class RealGate:
         if load.crashes_after is None:
             self._ledger.draw(reservation, {API_REQUESTS: load.spent}, self._now(), closed=True)
             self._ledger.release(reservation, self._now())
-        self._next_at = self._now()
+        self._wake()
 
     def reading(self, used: int, source: str, load: Load | None = None) -> None:
         """Keep what was read anyway, and what the load that did has spent."""
         self._store.add_readings([self._reading(used, SOURCES[source])])
         if load is not None:
             self._ledger.draw(self._held[load.number], {API_REQUESTS: load.spent}, self._now())
-        self._next_at = self._now()
+        self._wake()
 
     def would_open(self, room: int) -> Iterable[Load]:
         """The first one, if there is room beside what running loads may still spend, and no peak ahead."""
@@ -99,6 +102,10 @@ class RealGate:
         held = sum(max(0, load.need - load.spent) for load in self._loads.values() if load.number in self._held)
         load, peak = self._head
         return [load] if load.need <= room - held - peak else ()
+
+    def _wake(self) -> None:
+        """Another process wrote to the store: the hub sees it when it looks there next."""
+        self._next_at = min(self._next_at, instant(self._world.second // LOOK * LOOK + LOOK))
 
     def _now(self) -> datetime:
         return instant(self._world.second)

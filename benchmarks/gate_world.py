@@ -61,10 +61,10 @@ class Org(Accounting):
 
     @property
     def bucket(self) -> timedelta:
-        """Granularity of expiry. Buckets that begin at 1970 and end now are as good as a mark at any second."""
+        """Granularity of expiry; one bucket from 1970 to the start of the window lets it begin at any mark."""
         if self.slipping is None:
             return super().bucket
-        return timedelta(seconds=self.mark)
+        return timedelta(seconds=self.mark - 86_400)
 
     def tick(self, second: int) -> None:
         """Let the mark move on: on the hour, in three cases of five, and never more than three hours late."""

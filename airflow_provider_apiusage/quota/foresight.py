@@ -40,6 +40,9 @@ _Trial = tuple[float, float]
 LEAST_HISTORY = timedelta(hours=24)
 """How much of the past must have been seen to expect anything of the future."""
 
+BEHIND = 3600
+"""Seconds before its instant with which an outlook begins: the reading may be older, and what it shows older still."""
+
 AHEAD = DAY + 16
 """Slots of an outlook: 24 hours, and four in which the last buckets leave."""
 
@@ -150,8 +153,8 @@ def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
         return sums[low] + (sums[low + 1] - sums[low]) * (place - low)
 
     unseen = sum(1 for quality in slots.quality[max(0, seen - DAY) : seen] if quality == UNSEEN)
-    first = int(at.timestamp()) // STEP * STEP
-    seconds = [first + n * STEP for n in range(AHEAD)]
+    first = (int(at.timestamp()) - BEHIND) // STEP * STEP
+    seconds = [first + n * STEP for n in range(BEHIND // STEP + AHEAD)]
     known = until(at.timestamp() - stale * SLOT)
     margins = []
     for second in seconds:

@@ -77,14 +77,24 @@ class View:
         due = self.outlook.gone_between(since, self.now)
         return max(0.0, due - self.expired) + CUT * self.expected + NOISE * sqrt(self.expected) + self.margin
 
-    def peak(self, request: QuotaRequest, reserve: int) -> int | None:
-        """Return by how much the peak reaches into what is kept even then; ``None`` if no outlook tells of one."""
-        kept = self.knowledge.rules.kept_at_peak
-        if self.outlook is None or kept is None:
-            return None
-        waited = self.knowledge.now - request.requested_at - self.knowledge.rules.patience
-        strength = 1 - min(1.0, max(0.0, waited / FADING))
-        return max(0, ceil(strength * (self.rise - (1 - kept) * reserve)))
+    def doubts(self, request: QuotaRequest, reserve: int) -> tuple[int, int, int | None]:
+        """Return what is held back from a request for what is not certain: expected calls, margin, and peak ahead.
+
+        None of it may hold a request for ever: they fade when its patience is over, and expected calls and margin never
+        make impossible what is possible, a need of all that can ever be free.
+
+        :returns: the peak is ``None`` if no outlook tells of one.
+        """
+        limit, rules = self.reading.limit, self.knowledge.rules
+        if self.outlook is None or limit is None:
+            return 0, 0, None
+        overdue = self.knowledge.now - request.requested_at - rules.patience
+        strength = 1 - min(1.0, max(0.0, overdue / FADING))
+        room = max(0, limit - reserve - request.needs[self.reading.name])
+        expected = min(ceil(strength * self.expected), room)
+        margin = min(ceil(strength * self.margin), room - expected)
+        beyond = self.rise - (1 - (rules.kept_at_peak or 0.0)) * reserve
+        return expected, margin, max(0, ceil(strength * beyond))
 
 
 def figures_of(request: QuotaRequest, name: str, view: View | None, outstanding: int) -> LimitFigures:
@@ -111,11 +121,7 @@ def figures_of(request: QuotaRequest, name: str, view: View | None, outstanding:
     headroom = remaining - reserve - outstanding
     if view.outlook is None or limit is None:
         return LimitFigures(name, need, limit, remaining, reserve, outstanding, headroom, reading.observed_at)
-    # What is not certain must not make impossible what is possible: a need of all that can ever be free.
-    doubt = max(0, limit - reserve - need)
-    expected = min(view.expected, doubt)
-    margin = min(view.margin, doubt - expected)
-    peak = view.peak(request, reserve)
+    expected, margin, peak = view.doubts(request, reserve)
     return LimitFigures(
         name, need, limit, remaining, reserve, outstanding,
         headroom + view.expired - expected - margin - (peak or 0),

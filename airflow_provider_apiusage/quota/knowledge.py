@@ -23,8 +23,8 @@ class Rules:
     :param kept_at_peak: share of the reserve that stays free even at the highest use forecast; ``None`` to look at no
         outlook at all.
     :param burst: calls that others may make in an hour beyond what is expected, as a share of the limit.
-    :param patience: how long a request is held back for a peak ahead; from then on the guard fades, within a day, so
-        that nobody waits for ever.
+    :param patience: how long a request is held back for what is not certain, such as a peak ahead; from then on that
+        fades, within a day, so that nobody waits for ever.
     """
 
     beta: float = BETA

@@ -26,8 +26,8 @@ from airflow_provider_apiusage.store.lease_rows import (
     terms,
     terms_from,
 )
-from airflow_provider_apiusage.store.schema import decision, lease
-from airflow_provider_apiusage.usage.model import WINDOW
+from airflow_provider_apiusage.store.schema import decision, lease, reading
+from airflow_provider_apiusage.usage.model import WINDOW, ReadingSource
 
 FEW = 8
 """So many holders are looked up one by one; for more, the live leases of the org are read in one go."""
@@ -171,6 +171,14 @@ def leave_all(connection: Connection, org_id: str, left: Mapping[Holder, datetim
     rows = [row for holder, row in live_rows(connection, org_id, left).items() if row.held_until == left[holder]]
     for state, end in ((LeaseState.WAITING, LeaseState.LAPSED), (LeaseState.GRANTED, LeaseState.RELEASED)):
         end_all(connection, [row for row in rows if row.state == state.value], end, now)
+
+
+def signs(connection: Connection, org_id: str) -> tuple[datetime | None, ...]:
+    """Return what is another after anybody has read the org, kept a header, or given calls back."""
+    by_source = select(func.max(reading.c.received_at)).where(reading.c.org_id == org_id)
+    questions = [by_source.where(reading.c.source == source.value) for source in ReadingSource]
+    questions.append(select(func.max(lease.c.ended_at)).where(lease.c.org_id == org_id))
+    return tuple(connection.execute(question).scalar_one() for question in questions)
 
 
 def end_all(connection: Connection, rows: Iterable[Row[Any]], state: LeaseState, now: datetime) -> None:

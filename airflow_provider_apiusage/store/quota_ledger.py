@@ -8,18 +8,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, select, update
 
 from airflow_provider_apiusage.quota.model import Holder, LeaseState, QuotaRequest, Reservation
 from airflow_provider_apiusage.store import lease_spending as spending
 from airflow_provider_apiusage.store.engine import looking, writing
 from airflow_provider_apiusage.store.lease_rows import LIVE, holder_from, of_holder, queue, reservation_from
 from airflow_provider_apiusage.store.lease_spending import Drawn, Extended, Judge, Released, past_run_from
+from airflow_provider_apiusage.store.quota_batch import signs
 from airflow_provider_apiusage.store.quota_turn import Turn
-from airflow_provider_apiusage.store.schema import decision, lease, org, reading
+from airflow_provider_apiusage.store.schema import decision, lease, org
 from airflow_provider_apiusage.store.usage_store import lock_org
 from airflow_provider_apiusage.usage.cost_history import PastRun
-from airflow_provider_apiusage.usage.model import ReadingSource
 
 __all__ = ["Drawn", "Extended", "Judge", "QuotaLedger", "Released"]
 
@@ -235,17 +235,8 @@ class QuotaLedger:
 
         It takes no lock and a few steps, so that who waits can look often.
         """
-        questions = [
-            *(
-                select(func.max(reading.c.received_at)).where(
-                    reading.c.org_id == org_id, reading.c.source == source.value
-                )
-                for source in ReadingSource
-            ),
-            select(func.max(lease.c.ended_at)).where(lease.c.org_id == org_id),
-        ]
         with looking(self._engine) as connection:
-            return tuple(connection.execute(question).scalar_one() for question in questions)
+            return signs(connection, org_id)
 
     def decisions(self, org_id: str, most: int = 100) -> tuple[Mapping[str, Any], ...]:
         """Return the latest decisions, newest first: holder, when, what, why, and the figures."""

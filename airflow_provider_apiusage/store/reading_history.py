@@ -39,4 +39,4 @@ def thinned_readings(
 def _quarter(connection: Connection) -> ColumnElement[Any]:
     if connection.dialect.name == "postgresql":
         return func.floor(func.extract("epoch", reading.c.observed_at) / QUARTER)
-    return cast(func.strftime("%s", reading.c.observed_at), BigInteger) / QUARTER
+    return cast(func.strftime("%s", reading.c.observed_at), BigInteger) // QUARTER

@@ -163,9 +163,10 @@ class Hub:
         self._woken.set()
 
     def leave(self, waiter: Waiter) -> None:
-        """Hear that a gate was cancelled."""
-        if self._task.done() or self._task.cancelling():
-            return  # the triggerer stops: it cancels all tasks before any of them goes on
+        """Hear that a gate was cancelled; the next turn takes it out.
+
+        When the triggerer stops, it cancels the hub as well, so there is no such turn, and the gate keeps its place.
+        """
         holder, granted = waiter.request.holder, waiter.granted
         if any(other.request.holder == holder for other in self._waiters if other is not waiter):
             return
@@ -235,7 +236,7 @@ class Hub:
         self._outages = 0
         if outcome is None or outcome.turned is None:
             return poll_interval
-        self._org_id, self._signs = outcome.org_id, outcome.signs
+        self._org_id, self._signs = outcome.org_id, outcome.turned.signs
         return (outcome.turned.next_at - now).total_seconds()
 
     def _settle(self, turned: Turned | None) -> None:
@@ -325,7 +326,7 @@ class Hub:
                     self._gate or hook.gate(timedelta(0)), poll_interval=timedelta(seconds=poll_interval)
                 )
                 turned = self._gate.turn_all(org_id, requests)
-            return _Taken(org_id, turned, hook.ledger.signs(org_id))
+            return _Taken(org_id, turned)
         except (*PASSING, AllowanceExhaustedError, StoreUnavailableError) as away:
             # What is down for a while must not fail every gate that waits; the sensor's timeout is the limit.
             return Away(str(away))
@@ -338,11 +339,10 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A turn that was taken: in which org, what came of it (``None``: nobody asked), and what the store knew then."""
+    """A turn that was taken: in which org, and what came of it (``None``: nobody asked)."""
 
     org_id: str
     turned: Turned | None
-    signs: tuple[datetime | None, ...]
 
 
 _hubs: dict[tuple[int, HubKey], Hub] = {}

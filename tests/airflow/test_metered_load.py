@@ -203,7 +203,7 @@ def test_extend_that_is_refused_is_told_once(
 ) -> None:
     """Nothing is left for it: the load goes on, and the log says why there is no more."""
     caplog.set_level(logging.INFO)
-    reservation = granted(4, reserve=74_990)
+    reservation = granted(4, reserve=74_994)
     with ApiUsageHook(reservation=reservation, on_overspend="extend") as hook:
         rest(hook.conn)
 

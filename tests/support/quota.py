@@ -52,6 +52,7 @@ def request(
     max_age: timedelta = MAX_AGE,
     on_unknown: OnUnknown = OnUnknown.WAIT,
     org_id: str = ORG,
+    priority: int = 0,
 ) -> QuotaRequest:
     """Return a request; a whole number as need or reserve is calls of ``DailyApiRequests``, a fraction a share."""
     if isinstance(reserve, dict):
@@ -67,4 +68,5 @@ def request(
         lease=lease,
         max_age=max_age,
         on_unknown=on_unknown,
+        priority=priority,
     )

@@ -1,0 +1,184 @@
+"""When a request that waits is looked at again, and when a reading is worth its call."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_apiusage.quota.model import Wait
+from airflow_provider_apiusage.quota.outlook import Outlook
+from airflow_provider_apiusage.quota.policy import Knowledge, OpensAt, decide
+from airflow_provider_apiusage.quota.waking import OLDEST, SHORTEST, shortest_pause
+from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading
+from tests.support.outlooks import outlook, outlooks
+from tests.support.quota import BATCHES, MAX_AGE, NOW, minutes, reading, request
+
+
+def wait_of(
+    need: int,
+    read: LimitReading,
+    seen: Outlook,
+    now: datetime = NOW,
+    *,
+    staleness: timedelta = timedelta(0),
+    opens_at: OpensAt = lambda _name, _calls: None,
+    max_age: timedelta = MAX_AGE,
+    reserve: int = 10_000,
+) -> Wait:
+    """Return the wait of one request that is alone in the queue."""
+    known = Knowledge(
+        {API_REQUESTS: read},
+        {},
+        now,
+        now + minutes(5),
+        opens_at,
+        outlooks={API_REQUESTS: seen},
+        staleness=staleness,
+    )
+    [(_, verdict)] = decide([request("a", need, now, reserve=reserve, max_age=max_age)], known)
+    assert isinstance(verdict, Wait), verdict
+    return verdict
+
+
+def leaving(hours: float) -> float:
+    """6,000 calls an hour."""
+    return 6_000 * (hours + 1)
+
+
+def test_it_wakes_when_enough_calls_are_to_have_left() -> None:
+    """1,000 are missing, 100 leave in a minute: ten minutes from now, and no reading until then."""
+    verdict = wait_of(1_000, reading(90_000), outlook(gone=leaving))
+
+    assert verdict.until == NOW + minutes(10)
+    assert verdict.look is False
+
+
+def test_it_wakes_early_if_others_make_fewer_calls_than_expected() -> None:
+    """50 of 100 a minute are made anew; if only 35 are, the use falls by 65: it looks before it expects room."""
+    verdict = wait_of(500, reading(90_000), outlook(gone=leaving, new=lambda hours: 3_000 * (hours + 1)))
+
+    assert NOW + minutes(6) < verdict.until < NOW + minutes(8)
+
+
+def test_what_is_short_by_no_more_than_may_have_left_is_worth_a_reading() -> None:
+    """Five minutes later 500 were to leave: a reading may show them, and it is made at once."""
+    now = NOW + minutes(5)
+
+    assert wait_of(500, reading(90_000), outlook(gone=leaving), now).look
+    assert not wait_of(1_500, reading(90_000), outlook(gone=leaving), now).look
+
+
+def test_two_readings_are_never_made_within_seconds() -> None:
+    """While a second reading is too early, it says when it is not; figures that stand still are read more rarely."""
+    seen = outlook(gone=lambda hours: 600_000 * (hours + 1))
+    now = NOW + timedelta(seconds=5)
+
+    assert wait_of(500, reading(90_000), seen, now).until == NOW + SHORTEST
+    assert wait_of(500, reading(90_000), seen, now, staleness=minutes(5)).until == NOW + timedelta(seconds=30)
+    assert shortest_pause(timedelta(0)) == SHORTEST
+
+
+@pytest.mark.parametrize(("max_age", "oldest"), [(minutes(60), OLDEST), (minutes(4), minutes(4))])
+def test_no_reading_grows_older_than_a_quarter_of_an_hour(max_age: timedelta, oldest: timedelta) -> None:
+    """Others may make fewer calls, and a limit may be raised; then the reading is due."""
+    seen = outlook()
+
+    assert wait_of(5_000, reading(90_000), seen, max_age=max_age).until == NOW + oldest
+    assert wait_of(5_000, reading(90_000), seen, NOW + oldest, max_age=max_age).look
+
+
+def test_never_before_the_window_allows_it() -> None:
+    """What the expiry curve proves impossible is not waited for earlier, whatever the outlook says."""
+    verdict = wait_of(
+        1_000, reading(90_000), outlook(gone=leaving), opens_at=lambda _name, calls: NOW + minutes(0.012 * calls)
+    )
+
+    assert verdict.until == NOW + minutes(12)
+
+
+def test_where_calls_leave_in_buckets_it_wakes_at_the_mark() -> None:
+    """At 14:37 the next quarter is 14:45; nothing can leave before."""
+    now = NOW + minutes(7)
+
+    assert wait_of(1_000, reading(90_000, now), outlook(gone=leaving, bucket=900), now).until == NOW + minutes(15)
+
+
+def test_a_bucket_that_is_late_is_looked_for_again() -> None:
+    """30, 60, 120 and 240 seconds after the mark, as long as it may bring enough."""
+    mark = NOW + minutes(15)
+    seen = outlook(gone=leaving, bucket=900)
+    before = reading(90_000, mark - minutes(1))
+    assert wait_of(1_000, before, seen, mark).look
+    looks, now, read = [], mark, reading(90_000, mark)
+    while len(looks) < 4:
+        verdict = wait_of(1_000, read, seen, now)
+        now = verdict.until
+        if wait_of(1_000, read, seen, now).look:
+            looks.append((now - mark).total_seconds())
+            read = reading(90_000, now)
+
+    assert looks == [30, 60, 120, 240]
+
+
+def test_the_orgs_clock_and_ours_are_told_apart() -> None:
+    """The org is ten minutes ahead: what leaves at its 14:50 leaves at our 14:40."""
+    ahead = NOW + minutes(10)
+    read = reading(90_000, ahead, received_at=NOW)
+
+    assert wait_of(1_000, read, outlook(ahead, gone=leaving)).until == NOW + minutes(10)
+
+
+def test_of_several_limits_the_last_one_counts() -> None:
+    """A limit of which nothing can be foreseen leaves it at the poll interval."""
+    known = Knowledge(
+        {API_REQUESTS: reading(99_000), BATCHES: reading(100_000, name=BATCHES)},
+        {},
+        NOW,
+        NOW + minutes(5),
+        outlooks={API_REQUESTS: outlook(gone=leaving)},
+    )
+
+    [(_, verdict)] = decide([request("a", {API_REQUESTS: 2_000, BATCHES: 1})], known)
+
+    assert isinstance(verdict, Wait)
+    assert (verdict.until, verdict.look) == (NOW + minutes(5), None)
+
+
+def test_who_stands_behind_comes_back_with_the_first() -> None:
+    """Unless it may pass and there can be room for it earlier."""
+    known = Knowledge(
+        {API_REQUESTS: reading(90_000)}, {}, NOW, NOW + minutes(5), outlooks={API_REQUESTS: outlook(gone=leaving)}
+    )
+    queue = [
+        request("head", 1_000, NOW, reserve=10_000),
+        request("small", 500, NOW + minutes(1), reserve=10_000),
+        request("big", 1_100, NOW + minutes(2), reserve=10_000),
+    ]
+
+    untils = [verdict.until for _, verdict in decide(queue, known) if isinstance(verdict, Wait)]
+
+    assert untils == [NOW + minutes(10), NOW + minutes(5), NOW + minutes(10)]
+
+
+@given(outlooks(), st.integers(0, 130), st.integers(1, 90), st.integers(0, 1_200), st.integers(0, 600))
+def test_it_always_comes_back_in_time(seen: Outlook, used: int, need: int, age: int, late: int) -> None:
+    """Not before now, and not so late that the reading would be too old for longer than a pause."""
+    now, staleness = NOW + timedelta(seconds=age), timedelta(seconds=late)
+    known = Knowledge(
+        {API_REQUESTS: reading(used, limit=100)},
+        {},
+        now,
+        now + minutes(5),
+        outlooks={API_REQUESTS: seen},
+        staleness=staleness,
+    )
+
+    [(_, verdict)] = decide([request("a", need, now, reserve=10, max_age=minutes(30))], known)
+
+    if isinstance(verdict, Wait):
+        pause = shortest_pause(staleness)
+        assert now <= verdict.until <= max(now + pause, NOW + OLDEST)
+        assert verdict.look or verdict.until > now
