@@ -1,7 +1,12 @@
 # make test   everything, on a machine that has only Python 3.11+, make and Chromium
 # make check  lint, types, import contracts, unit tests: under a minute
 # make demo   the main job in a real Airflow against an org on this machine
+# make try    an Airflow that stays, beside a sandbox org, for the tutorial; Ctrl-C ends it
+# make docs   the documentation as pages, in build/docs
 # make lock   pin the dependencies anew
+
+# Airflow starts many processes, and each would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,7 +14,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PACKAGE := airflow_provider_apiusage
 
-.PHONY: env check lint unit test demo lock bench clean
+.PHONY: env check lint unit test demo try docs lock bench clean
 
 env: $(READY)
 
@@ -41,6 +46,12 @@ test: lint
 
 demo: $(READY)
 	@$(BIN)/python -m example_dags.demo
+
+try: $(READY)
+	@$(BIN)/python -m example_dags.demo.trial
+
+docs: $(READY)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -9,15 +9,20 @@ transaction that looked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
+from types import MappingProxyType
 
-from airflow_provider_apiusage.gate_knowledge import Foreseen, foresee, knowledge_of
+from airflow_provider_apiusage.gate_knowledge import foresee, knowledge_of
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Wait
-from airflow_provider_apiusage.quota.policy import DEFAULT_RULES, Approve, Rules, Verdict, decide, must_expire
-from airflow_provider_apiusage.quota.waking import shortest_pause
+from airflow_provider_apiusage.quota.policy import DEFAULT_RULES, Approve, Rules, Verdict, decide
+from airflow_provider_apiusage.quota.reading_helps import ReadingHelps
+from airflow_provider_apiusage.quota.turned import Place as Place
+from airflow_provider_apiusage.quota.turned import Turned as Turned
 from airflow_provider_apiusage.salesforce.errors import (
     AllowanceExhaustedError,
     ApiUsageError,
@@ -45,43 +50,39 @@ SOON = timedelta(seconds=5)
 GHOST_AFTER = timedelta(minutes=10)
 """A request that has not asked again for this long beyond its time is taken for gone and leaves the queue."""
 
+RENEWED_EVERY = GHOST_AFTER / 2
+"""How often one that asks all the time is written down as still being there."""
+
+PATIENCE = timedelta(seconds=1)
+"""The turns of one process are taken one after the other, which brings each to its end sooner than all at once; but one
+that is held up holds no other up for longer."""
+
+FIRST = 16
+"""So many at the head of the queue are asked before the others whether the org should be read."""
+
+WAITS_KEPT_EVERY = timedelta(minutes=15)
+"""How often the decision that one who stands behind others still waits is kept, with what has changed; the first in the
+queue is told at once. Figures change with every reading, and thousands may wait behind."""
+
+
+HELD_ALREADY = "the reservation is held already."
+"""The reason of a grant that is none of this turn."""
+
+_one_turn = threading.Lock()
+
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """The right to read the org now.
 
     :param until: when it ends by itself (our clock).
+    :param places: where those who wait stand meanwhile.
     :param failed: whether the org could not be read.
     """
 
     until: datetime
+    places: Mapping[Holder, Place]
     failed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """What came of a turn.
-
-    :param decisions: by holder.
-    :param next_at: when the next turn can make sense, ``poll_interval`` from now at the latest (our clock).
-    :param waits_until: when those who wait leave the queue unless they ask again (our clock).
-    :param signs: what the store knew when it was asked; see ``QuotaLedger.signs``.
-    """
-
-    decisions: Mapping[Holder, Decision]
-    next_at: datetime
-    waits_until: datetime
-    signs: tuple[datetime | None, ...]
-
-    def with_reason(self, reason: str) -> Turned:
-        """Return it with a sentence more for everybody who was not granted."""
-        return replace(
-            self,
-            decisions={
-                holder: one if isinstance(one, Grant) else replace(one, reason=f"{one.reason} {reason}")
-                for holder, one in self.decisions.items()
-            },
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +117,21 @@ class Gate:
         """
         return self.turn_all(request.org_id, [request]).decisions[request.holder]
 
-    def turn_all(self, org_id: str, requests: Collection[QuotaRequest]) -> Turned:
+    def turn_all(
+        self, org_id: str, requests: Collection[QuotaRequest], seen: Mapping[Holder, Place] = MappingProxyType({})
+    ) -> Turned:
         """Take one turn for many requests that wait for one org.
 
         Requests of other processes keep their places among them, and are decided by their own turns.
 
         :param org_id: the org that all of the requests are about.
         :param requests: one for each holder.
+        :param seen: where they stood after the last turn that this process took for them; so long as they still do,
+            nothing has to be written for those who go on waiting.
         :raises ApiUsageError: if the org had to be read and asking again cannot help; nobody was answered then.
         :raises StoreError: if the store could not be reached.
         """
-        answer = self._ask(org_id, requests)
+        answer = self._ask(org_id, requests, seen)
         if isinstance(answer, Turned):
             return answer
         failure: ApiUsageError | None = None
@@ -139,19 +144,25 @@ class Gate:
         except BaseException:
             self._give_back(org_id, answer)
             raise
-        turned = self._ask(org_id, requests, replace(answer, failed=failure is not None))
+        turned = self._ask(org_id, requests, answer.places, replace(answer, failed=failure is not None))
         assert isinstance(turned, Turned)
-        return turned if failure is None else turned.with_reason(f"The org could not be read just now: {failure}")
+        return turned if failure is None else turned.with_remark(f"The org could not be read just now: {failure}")
 
-    def _ask(self, org_id: str, requests: Collection[QuotaRequest], claim: _Claim | None = None) -> Turned | _Claim:
+    def _ask(
+        self,
+        org_id: str,
+        requests: Collection[QuotaRequest],
+        seen: Mapping[Holder, Place],
+        claim: _Claim | None = None,
+    ) -> Turned | _Claim:
         """Decide by what is known, or ask the caller to read the org first and then ask again with the claim.
 
         :param claim: the right to read, which has been made use of.
         """
-        now = self.clock()
-        waits_until = now + self.poll_interval + GHOST_AFTER
-        foreseen = foresee(self.store, org_id, now)
-        with self.ledger.turn(org_id) as turn:
+        foreseen = foresee(self.store, org_id, self.clock())
+        with _after_others(), self.ledger.turn(org_id) as turn:
+            now = self.clock()  # not before it is our turn: others may have held the lock for a while
+            waits_until = now + self.poll_interval + GHOST_AFTER
             if claim is not None:
                 # An org that could not be read is left alone for a while, by all gates, whatever their intervals.
                 pause = now + min(self.poll_interval, READING_TAKES) if claim.failed else None
@@ -160,33 +171,45 @@ class Gate:
                 turn.end_claim(self._owed.pop().until, None)
             turn.lapse(now)
             signs = turn.signs()
-            held = turn.join_all(requests, now, waits_until)
+            joined = turn.join_all(
+                requests,
+                now,
+                waits_until,
+                seen={holder: place.held_until for holder, place in seen.items()},
+                enough=waits_until - RENEWED_EVERY,
+            )
             decisions: dict[Holder, Decision] = {
-                holder: Grant(reservation, "the reservation is held already.") for holder, reservation in held.items()
+                holder: Grant(held, HELD_ALREADY) for holder, held in joined.held.items()
             }
-            ours = {request.holder for request in requests if request.holder not in held}
-            if ours:
+            places = {
+                holder: Place(until, seen[holder].kept_at if holder in seen else None)
+                for holder, until in joined.waits_until.items()
+            }
+            if places:
                 queue = turn.queue()
                 readings = turn.latest_readings(sorted({name for waiting in queue for name in waiting.needs}))
-                verdicts = [
-                    each for each in self._verdicts(turn, foreseen, queue, readings, now) if each[0].holder in ours
-                ]
-                if claim is None:
-                    helps = _ReadingHelps(turn, readings, now, self.poll_interval, foreseen.staleness)
-                    helped = {request.holder for request, verdict in verdicts if helps(request, verdict)}
-                    if helped:
-                        until = now + READING_TAKES
-                        if turn.claim_poll(now, until):
-                            return _Claim(until)
-                        # Wait for what the other gate reads, whatever the old figures say.
-                        again = self._look_again(turn.claimed_until() or now, now)
-                        verdicts = [
-                            (request, _wait_for_other(verdict, again) if request.holder in helped else verdict)
-                            for request, verdict in verdicts
-                        ]
-                decisions |= _enter(turn, verdicts, now)
+                knowledge = knowledge_of(
+                    turn, self.store, foreseen, queue, readings, now, now + self.poll_interval, self.rules
+                )
+                helps = _reading_helps(turn, readings, now, self.poll_interval, foreseen.staleness.most)
+                helped: set[Holder] = set()
+                # Nearly always one of the first wants a reading, if anybody does.
+                for some in (queue[:FIRST], queue) if claim is None else (queue,):
+                    verdicts = [each for each in decide(some, knowledge) if each[0].holder in places]
+                    if claim is None:
+                        helped = {request.holder for request, verdict in verdicts if helps(request, verdict)}
+                    if helped and turn.claim_poll(now, now + READING_TAKES):
+                        return _Claim(now + READING_TAKES, places)
+                if helped:
+                    # Wait for what the other gate reads, whatever the old figures say.
+                    again = self._look_again(turn.claimed_until() or now, now)
+                    verdicts = [
+                        (request, _wait_for_other(verdict, again) if request.holder in helped else verdict)
+                        for request, verdict in verdicts
+                    ]
+                decisions |= _enter(turn, verdicts, places, now)
         untils = [each.until for each in decisions.values() if isinstance(each, Wait)]
-        return Turned(decisions, min([*untils, now + self.poll_interval]), waits_until, signs)
+        return Turned(decisions, places, min([*untils, now + self.poll_interval]), signs)
 
     def _reading_of(self, exhausted: AllowanceExhaustedError, org_id: str) -> LimitReading:
         now = self.clock()
@@ -210,64 +233,24 @@ class Gate:
         except StoreError:
             self._owed.append(claim)
 
-    def _verdicts(
-        self,
-        turn: Turn,
-        foreseen: Foreseen,
-        queue: Sequence[QuotaRequest],
-        readings: Mapping[str, LimitReading],
-        now: datetime,
-    ) -> list[tuple[QuotaRequest, Verdict]]:
-        knowledge = knowledge_of(turn, self.store, foreseen, queue, readings, now, now + self.poll_interval, self.rules)
-        return decide(queue, knowledge)
+
+def _reading_helps(
+    turn: Turn, readings: Mapping[str, LimitReading], now: datetime, poll_interval: timedelta, staleness: timedelta
+) -> ReadingHelps:
+    def would_settle(names: tuple[str, ...]) -> bool:
+        return turn.reading_would_settle(readings, names, now, staleness)
+
+    return ReadingHelps(readings, now, poll_interval, staleness, turn.last_read_at(), cache(would_settle))
 
 
-class _ReadingHelps:
-    """Whether a new reading could change a verdict of this turn; the store is asked once, whoever asks."""
-
-    def __init__(
-        self,
-        turn: Turn,
-        readings: Mapping[str, LimitReading],
-        now: datetime,
-        poll_interval: timedelta,
-        staleness: timedelta,
-    ) -> None:
-        self._readings = readings
-        self._now = now
-        self._poll_interval = poll_interval
-        self._last_read_at = turn.last_read_at()
-        self._soonest = shortest_pause(staleness)
-        self._would_settle = cache(lambda names: turn.reading_would_settle(readings, names, now, staleness))
-
-    def __call__(self, request: QuotaRequest, verdict: Verdict) -> bool:
-        """Tell it of one request.
-
-        Not if the org was read within ``poll_interval``, or ``max_age`` if that is shorter; where an outlook tells that
-        a reading may open the gate, that comes down to seconds. Not while outlook or window tell that too few calls can
-        have left it, and not while only other loads' reservations stand in the way; but never longer than ``max_age``,
-        since a limit may be raised.
-        """
-        now, last = self._now, self._last_read_at
-        foreseen = verdict.look if isinstance(verdict, Wait) else None
-        settles = foreseen is not None and self._would_settle(tuple(sorted(request.needs)))
-        soon = foreseen or settles
-        pause = min(self._poll_interval, request.max_age, *([self._soonest] if soon else []))
-        if last is not None and now - last < pause:
-            return False
-        known = [self._readings[name] for name in request.needs if name in self._readings]
-        stale = len(known) < len(request.needs) or max(now - r.received_at for r in known) > request.max_age
-        if isinstance(verdict, Approve):
-            return stale  # allowed blind: look first
-        if isinstance(verdict, Refuse) or stale or settles:
-            return True
-        if foreseen is not None:
-            return foreseen
-        if self._would_settle(tuple(sorted(request.needs))):
-            return True
-        if verdict.opens_at is not None:
-            return now + max(r.skew for r in known) >= verdict.opens_at
-        return any(must_expire(each) for each in verdict.figures)
+@contextmanager
+def _after_others() -> Iterator[None]:
+    mine = _one_turn.acquire(timeout=PATIENCE.total_seconds())
+    try:
+        yield
+    finally:
+        if mine:
+            _one_turn.release()
 
 
 def _wait_for_other(verdict: Verdict, until: datetime) -> Wait:
@@ -275,12 +258,30 @@ def _wait_for_other(verdict: Verdict, until: datetime) -> Wait:
     return Wait(until, reason, verdict.figures)
 
 
-def _enter(turn: Turn, verdicts: Sequence[tuple[QuotaRequest, Verdict]], now: datetime) -> dict[Holder, Decision]:
-    """Write verdicts into the ledger, in the transaction that they were made in."""
+def _enter(
+    turn: Turn, verdicts: Sequence[tuple[QuotaRequest, Verdict]], places: dict[Holder, Place], now: datetime
+) -> dict[Holder, Decision]:
+    """Write verdicts into the ledger, in the transaction that they were made in, and bring the places up to date."""
     kinds = {Approve: "grant", Wait: "wait", Refuse: "refuse"}
-    turn.record_all([Decided(asked, kinds[type(one)], one.reason, one.figures) for asked, one in verdicts], now)
+    rarely = now - WAITS_KEPT_EVERY
+    waited_for: set[str] = set()
+    decided = []
+    for asked, one in verdicts:
+        since = None
+        if isinstance(one, Wait):
+            if waited_for.issuperset(asked.needs):  # not the first in the queue for any of its limits
+                kept_at, since = places[asked.holder].kept_at, rarely
+                if kept_at is not None and kept_at > rarely:
+                    continue
+            waited_for.update(asked.needs)
+        decided.append(Decided(asked, kinds[type(one)], one.reason, one.figures, since))
+    for holder, kept_at in turn.record_all(decided, now).items():
+        places[holder] = replace(places[holder], kept_at=kept_at)
     granted = turn.grant_all([asked for asked, one in verdicts if isinstance(one, Approve)], now)
-    turn.refuse_all([asked for asked, one in verdicts if isinstance(one, Refuse)], now)
+    refused = [asked for asked, one in verdicts if isinstance(one, Refuse)]
+    turn.refuse_all(refused, now)
+    for holder in (*granted, *(asked.holder for asked in refused)):
+        del places[holder]
     return {
         asked.holder: Grant(granted[asked.holder], one.reason, one.figures) if isinstance(one, Approve) else one
         for asked, one in verdicts

@@ -1,7 +1,7 @@
 """What the gate knows when it decides: where each limit stands, what leaves, and what others are expected to do.
 
 The past is read and carried on before a turn begins, since that takes longer than others should wait for the org's
-lock: what it says changes slowly. It is kept in the process, for each org, and made anew after a quarter of an hour.
+lock: what it says changes slowly. It is kept in the process, for each org, and made anew after half an hour.
 What changes with every turn (the latest readings, the queue, what is granted) is read inside the turn.
 """
 
@@ -19,8 +19,8 @@ from sqlalchemy import Engine
 from airflow_provider_apiusage.quota.foresight import Past, Scores, outlook_of, scores_of
 from airflow_provider_apiusage.quota.knowledge import Knowledge, Rules
 from airflow_provider_apiusage.quota.model import QuotaRequest
-from airflow_provider_apiusage.quota.outlook import Outlook
-from airflow_provider_apiusage.quota.staleness import staleness_of
+from airflow_provider_apiusage.quota.outlook import Outlook, OwnCalls
+from airflow_provider_apiusage.quota.staleness import Figure, Staleness, figure_of, staleness_of
 from airflow_provider_apiusage.store.engine import looking
 from airflow_provider_apiusage.store.event_hours import totals_between
 from airflow_provider_apiusage.store.lease_history import own_calls
@@ -38,7 +38,10 @@ SPAN = timedelta(days=15)
 NEAR = WINDOW + timedelta(hours=2)
 """Of so much of it every reading is looked at."""
 
-OUTLOOK_FOR = timedelta(minutes=15)
+HEARD = timedelta(days=7)
+"""How long ago loads may have shown how old the org's figures are."""
+
+OUTLOOK_FOR = timedelta(minutes=30)
 SCORES_FOR = timedelta(hours=6)
 """How long an outlook, and what is known of its errors, is used before it is made anew."""
 
@@ -61,7 +64,7 @@ class Foreseen:
     """
 
     outlooks: Mapping[str, Outlook | None]
-    staleness: timedelta
+    staleness: Staleness
 
 
 @dataclass
@@ -71,6 +74,8 @@ class _Org:
     lock: threading.Lock = field(default_factory=threading.Lock)
     scores: Scores | None = None
     scored_at: datetime | None = None
+    staleness: Staleness | None = None
+    heard_at: datetime | None = None
     foreseen: Foreseen | None = None
     foreseen_at: datetime | None = None
     curves: dict[str, tuple[datetime, Curve, timedelta]] = field(default_factory=dict)
@@ -86,7 +91,7 @@ def _kept(engine: Engine, org_id: str) -> _Org:
 
 
 def foresee(store: UsageStore, org_id: str, now: datetime) -> Foreseen:
-    """Carry the past of an org on into its next day; what was made within a quarter of an hour is used again.
+    """Carry the past of an org on into its next day; what was made within half an hour is used again.
 
     :param org_id: the 15-character org id.
     :param now: our clock.
@@ -102,7 +107,7 @@ def foresee(store: UsageStore, org_id: str, now: datetime) -> Foreseen:
 def _foreseen(store: UsageStore, org_id: str, now: datetime, kept: _Org) -> Foreseen:
     newest = store.latest_reading(org_id)
     if newest is None:
-        return Foreseen({API_REQUESTS: None}, STALENESS)
+        return Foreseen({API_REQUESTS: None}, Staleness())
     skew = newest.skew
     at = max(now + skew, newest.observed_at)
     start = (at - SPAN).replace(minute=0, second=0, microsecond=0)
@@ -111,11 +116,31 @@ def _foreseen(store: UsageStore, org_id: str, now: datetime, kept: _Org) -> Fore
         far = thinned_readings(connection, org_id, API_REQUESTS, start, at - NEAR)
         hours = totals_between(connection, org_id, start, at)
         own = own_calls(connection, org_id, API_REQUESTS, start - skew, now)
-    past = Past((*far, *near), hours, [(second + skew.total_seconds(), calls) for second, calls in own])
+    ours = [(second + skew.total_seconds(), calls) for second, calls in own]
+    staleness = _staleness(store, org_id, kept, near, OwnCalls(ours), now)
+    marks = learn_release(near).lag // timedelta(seconds=1)
+    past = Past((*far, *near), hours, ours, staleness.most, marks)
     if kept.scores is None or _older(kept.scored_at, now, SCORES_FOR):
         kept.scores, kept.scored_at = scores_of(past, at), now
     outlook = None if kept.scores is None else outlook_of(past, at, kept.scores)
-    return Foreseen({API_REQUESTS: outlook}, staleness_of(near))
+    return Foreseen({API_REQUESTS: outlook}, staleness)
+
+
+def _staleness(
+    store: UsageStore, org_id: str, kept: _Org, near: Sequence[LimitReading], own: OwnCalls, now: datetime
+) -> Staleness:
+    """Return what loads of the last day have shown of it, or those of the week before: a lull changes nothing."""
+    bucket = 0 if kept.scores is None else kept.scores.bucket
+    shown = staleness_of(near, own, bucket)
+    if shown is None and _older(kept.heard_at, now, HEARD):
+        with looking(store.engine) as connection:
+            at = near[-1].observed_at if near else now
+            shown = staleness_of(readings_between(connection, org_id, API_REQUESTS, at - HEARD, at), own, bucket)
+    if shown is not None:
+        kept.staleness, kept.heard_at = shown, now
+    elif _older(kept.heard_at, now, HEARD):
+        kept.staleness = None
+    return kept.staleness or Staleness()
 
 
 def _older(made_at: datetime | None, now: datetime, than: timedelta) -> bool:
@@ -174,16 +199,23 @@ def knowledge_of(
             return 0
         return expired_by(found[0], reading.observed_at, until).low
 
+    def figure(name: str) -> Figure:
+        staleness, until = foreseen.staleness, readings[name].observed_at
+        near = turn.readings(name, until - 2 * staleness.most, until) if staleness.stands else ()
+        return figure_of(near, staleness)
+
+    figures = {name: figure(name) for name in readings}
     return Knowledge(
         readings=readings,
-        outstanding=turn.outstanding(readings, names, now, foreseen.staleness),
+        outstanding=turn.outstanding(readings, names, now, {name: figures[name].age for name in figures}),
         now=now,
         retry_at=retry_at,
         opens_at=opens_at,
         reported=cache(turn.reported),
         outlooks=foreseen.outlooks if rules.kept_at_peak is not None else {},
         expired=expired,
-        staleness=foreseen.staleness,
+        staleness=foreseen.staleness.most,
+        figures=figures,
         grants=turn.grants_since(oldest) if queue else (),
         rules=rules,
     )

@@ -32,10 +32,45 @@ def get_provider_info() -> dict[str, Any]:
                 "operators.quota",
                 "operators.retention",
                 "operators.forecast",
+                "operators.alert",
             )
         ],
         "sensors": [_modules("sensors.quota")],
-        "triggers": [_modules("triggers.quota")],
+        "triggers": [_modules("triggers.quota", "triggers.quota_event")],
+        "task-decorators": [
+            {"class-name": "airflow_provider_apiusage.taskflow.decorator.quota_gated", "name": "quota_gated"}
+        ],
+        "extra-links": [
+            f"airflow_provider_apiusage.links.{name}"
+            for name in ("ApiUsagePageLink", "QuotaGateLink", "SystemOverviewLink")
+        ],
+        "connection-types": [
+            {
+                "connection-type": "salesforce_usage",
+                "hook-class-name": "airflow_provider_apiusage.hooks.connection_form.SalesforceUsageHook",
+                "hook-name": "Salesforce (API usage)",
+                "conn-fields": {
+                    "instance_url": _field("Instance URL (https://<My Domain>.my.salesforce.com)"),
+                    "consumer_key": _field("Consumer Key"),
+                    "consumer_secret": _field("Consumer Secret", secret=True),
+                    "private_key": _field("Private Key (PEM)", secret=True),
+                    "private_key_file_path": _field("Private Key File Path"),
+                    "access_token": _field("Access Token", secret=True),
+                    "refresh_token": _field("Refresh Token", secret=True),
+                    "security_token": _field("Security Token", secret=True),
+                    "organization_id": _field("Organization ID"),
+                    "domain": _field("Domain (login, test, or the part before .salesforce.com)"),
+                    "version": _field("API Version"),
+                    "proxies": _field("Proxies (a URL, or a JSON object)", secret=True),
+                    "client_id": _field("Client ID (SOAP login)"),
+                },
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port", "extra", "host"],
+                    "relabeling": {"login": "Username"},
+                },
+            }
+        ],
+        "cli": ["airflow_provider_apiusage.cli.definition.get_apiusage_commands"],
         "config": {
             "apiusage": {
                 "description": "Where usage is kept, and how often an org may be asked.",
@@ -66,6 +101,11 @@ def get_provider_info() -> dict[str, Any]:
             }
         },
     }
+
+
+def _field(label: str, *, secret: bool = False) -> dict[str, Any]:
+    kind: dict[str, Any] = {"type": ["string", "null"], **({"format": "password"} if secret else {})}
+    return {"label": label, "schema": kind}
 
 
 def _modules(*names: str) -> dict[str, Any]:

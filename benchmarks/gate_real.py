@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import create_engine
@@ -11,6 +11,7 @@ from sqlalchemy.pool import StaticPool
 from airflow_provider_apiusage.gate import Gate
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Refuse, Reserve
 from airflow_provider_apiusage.quota.policy import DEFAULT_RULES, Rules
+from airflow_provider_apiusage.quota.turned import Place
 from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError, Where
 from airflow_provider_apiusage.store.engine import migrate, prepare_engine
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
@@ -20,6 +21,7 @@ from benchmarks.gate_scenarios import LIMIT, RESERVE, Load, instant
 from benchmarks.gate_world import World
 
 ORG = "00DAA0000000001"
+LEASE = timedelta(hours=2)
 LOOK = 10
 """Seconds between two looks of a hub at whether the store knows something new."""
 
@@ -29,7 +31,7 @@ SOURCES = {"header": ReadingSource.HEADER, "snapshot": ReadingSource.LIMITS}
 class RealGate:
     """All gates of the org as one triggerer's hub has them: a turn for all when it is due, or when something happened.
 
-    Loads are metered: what they have spent is drawn from their reservations with every reading they leave.
+    Loads are metered: what they have spent is drawn from their reservations as they go.
 
     :param world: whose clock and org it is.
     :param rules: of the policy.
@@ -44,18 +46,23 @@ class RealGate:
         self._gate = Gate(self._ledger, self._store, self._read, poll, self._now, rules)
         self._waiting: dict[Holder, QuotaRequest] = {}
         self._loads: dict[Holder, Load] = {}
+        self._places: Mapping[Holder, Place] = {}
         self._held: dict[int, str] = {}
         self._next_at = self._now()
+        self._dead: list[tuple[datetime, int]] = []
         self._head: tuple[Load, int] | None = None
+        self._early: list[LimitReading] = []
         self.turns = 0
 
     def arrive(self, load: Load) -> None:
         """Join those that wait."""
         holder = Holder("loads", str(load.number), "gate")
         self._waiting[holder] = QuotaRequest(
-            ORG, holder, {API_REQUESTS: load.need}, self._now(), Reserve(share=RESERVE), lease=timedelta(hours=2)
+            ORG, holder, {API_REQUESTS: load.need}, self._now(), Reserve(share=RESERVE), lease=LEASE
         )
         self._loads[holder] = load
+        self._store.add_readings(self._early)
+        self._early.clear()
         self._next_at = self._now()
 
     def decide(self) -> Iterable[Load]:
@@ -63,8 +70,8 @@ class RealGate:
         if not self._waiting or self._now() < self._next_at:
             return []
         self.turns += 1
-        turned = self._gate.turn_all(ORG, [*self._waiting.values()])
-        self._next_at = turned.next_at
+        turned = self._gate.turn_all(ORG, [*self._waiting.values()], self._places)
+        self._places, self._next_at = turned.places, turned.next_at
         granted, head = [], None
         for holder, decision in turned.decisions.items():
             assert not isinstance(decision, Refuse), decision.reason
@@ -83,23 +90,35 @@ class RealGate:
     def ended(self, load: Load) -> None:
         """Tell the final total and release, unless the load died."""
         reservation = self._held.pop(load.number)
-        if load.crashes_after is None:
+        if load.crashes_after is not None:
+            self._dead.append((self._now() + LEASE, load.need - load.spent))
+        else:
             self._ledger.draw(reservation, {API_REQUESTS: load.spent}, self._now(), closed=True)
             self._ledger.release(reservation, self._now())
         self._wake()
 
-    def reading(self, used: int, source: str, load: Load | None = None) -> None:
-        """Keep what was read anyway, and what the load that did has spent."""
-        self._store.add_readings([self._reading(used, SOURCES[source])])
-        if load is not None:
-            self._ledger.draw(self._held[load.number], {API_REQUESTS: load.spent}, self._now())
-        self._wake()
+    def spending(self, load: Load) -> None:
+        """Draw it from the reservation, as a metered load does every few seconds."""
+        self._ledger.draw(self._held[load.number], {API_REQUESTS: load.spent}, self._now())
+
+    def reading(self, used: int, source: str) -> None:
+        """Keep what was read anyway; what is read before the first load comes is kept when that does."""
+        read = self._reading(used, SOURCES[source])
+        if self._loads:
+            self._store.add_readings([read])
+            self._wake()
+        else:
+            self._early.append(read)
 
     def would_open(self, room: int) -> Iterable[Load]:
-        """The first one, if there is room beside what running loads may still spend, and no peak ahead."""
+        """The first one, if there is room beside what running loads may still spend, and no peak ahead.
+
+        A load that died cannot be told from one that pauses until its lease is over, two hours after its last sign.
+        """
         if self._head is None:
             return ()
         held = sum(max(0, load.need - load.spent) for load in self._loads.values() if load.number in self._held)
+        held += sum(unspent for until, unspent in self._dead if until > self._now())
         load, peak = self._head
         return [load] if load.need <= room - held - peak else ()
 

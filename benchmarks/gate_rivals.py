@@ -35,10 +35,13 @@ class Sensors:
             else:
                 self._waiting[load.number] = (load, second + pause, min(2 * pause, self._longest))
 
+    def spending(self, load: Load) -> None:
+        """Nobody asks."""
+
     def ended(self, load: Load) -> None:
         """Nobody keeps account of it."""
 
-    def reading(self, used: int, source: str, load: Load | None = None) -> None:
+    def reading(self, used: int, source: str) -> None:
         """Nobody listens."""
 
     def would_open(self, room: int) -> Iterable[Load]:
@@ -85,11 +88,14 @@ class Oracle:
             self._running.update((load.number, load) for load in granted)
         return granted
 
+    def spending(self, load: Load) -> None:
+        """It knows."""
+
     def ended(self, load: Load) -> None:
         """What it has not spent is free again, at once; one that died gives it back after its lease at a gate."""
         del self._running[load.number]
 
-    def reading(self, used: int, source: str, load: Load | None = None) -> None:
+    def reading(self, used: int, source: str) -> None:
         """It knows better."""
 
     def would_open(self, room: int) -> Iterable[Load]:

@@ -175,7 +175,7 @@ SCENARIOS = {
     "busy": BUSY,
     "saturated": SATURATED,
     "bursty": Scenario(bursts, through_the_day, 55_000, honest=False),
-    "many at once": Scenario(office(), all_at_once, 45_000),
+    "many at once": Scenario(office(), all_at_once, 55_000),
     "weekend": Scenario(office(monday=1.5), at_weekends, 45_000),
     "wrong by 30 %": replace(SATURATED, wrong=0.3, honest=False),
     "wrong threefold": replace(SATURATED, threefold=True, honest=False),

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import accumulate
 from random import Random
 from typing import Protocol
 
@@ -19,8 +20,12 @@ from benchmarks.gate_scenarios import BEGIN, LIMIT, RESERVE, Load, Scenario, ins
 
 STEP = 5
 """Seconds of a step."""
+OTHERS_EVERY = 15
+"""Seconds between two calls of others, who make as many as there are to make by then."""
 HEADER_EVERY = 60
-"""Seconds between two readings that a running load leaves in the store."""
+"""Seconds between two readings that a running load leaves in the store; the first and the last come at once."""
+DRAW_EVERY = 10
+"""Seconds between two totals that a running load draws from its reservation."""
 SNAPSHOT_EVERY = 900
 RESERVED = round(LIMIT * RESERVE)
 EPOCH_SECOND = int(BEGIN.timestamp())
@@ -39,10 +44,13 @@ class Decider(Protocol):
     def decide(self) -> Iterable[Load]:
         """Return the loads that may start now."""
 
+    def spending(self, load: Load) -> None:
+        """A load tells what it has spent so far (``load.spent``)."""
+
     def ended(self, load: Load) -> None:
         """A load has ended properly, or died (``load.crashes_after``)."""
 
-    def reading(self, used: int, source: str, load: Load | None = None) -> None:
+    def reading(self, used: int, source: str) -> None:
         """The org was read anyway: by a ``header`` of a running load, or for a ``snapshot``."""
 
     def would_open(self, room: int) -> Iterable[Load]:
@@ -112,7 +120,6 @@ class World:
         self.org.mark = EPOCH_SECOND
         self.second = 0
         self.measures = Measures()
-        self._second_of_minute = Random(f"seconds {seed}")
         self._snapshot_phase = Random(f"phase {seed}").randrange(900)
         self._header_due: dict[int, int] = {}
         self._made: deque[tuple[int, int]] = deque()
@@ -121,7 +128,7 @@ class World:
 
     @property
     def used(self) -> int:
-        """What is truly used now: kept as it goes, and held against the org's ledger at every look."""
+        """What is truly used now: kept as it goes, and held against the org's ledger whenever that is asked."""
         bucket = self._bucket
         begin = window_start(EPOCH_SECOND + self.second, bucket)
         while self._made and self._made[0][0] <= begin:
@@ -146,7 +153,7 @@ class World:
         if self.call(1, LOOKS) == 0:
             return None
         self.measures.looks += 1
-        return self.reported()
+        return self.reported() if self.scenario.stale else self.used
 
     def reported(self) -> int:
         """Return the figure that the org tells."""
@@ -158,7 +165,7 @@ class World:
         scenario, end = self.scenario, (self.scenario.warm_up + self.days) * 86_400
         arrivals, running = iter(self.loads), []
         coming = next(arrivals, None)
-        minute, due = 0, self._second_of_minute.randrange(60)
+        sums, told = [0, *accumulate(self.others)], 0
         snapshot_due = self._snapshot_phase
         while self.second < end:
             loading = self.second >= scenario.warm_up * 86_400
@@ -167,9 +174,11 @@ class World:
             self.clock.set(instant(self.second))
             self.org.tick(EPOCH_SECOND + self.second)
             self._bucket = int(self.org.bucket.total_seconds())
-            while minute * 60 + due <= self.second:
-                self.call(self.others[minute], OTHERS)
-                minute, due = minute + 1, self._second_of_minute.randrange(60)
+            minute, rest = divmod(self.second // OTHERS_EVERY * OTHERS_EVERY, 60)
+            made = sums[minute] + self.others[minute] * rest // 60
+            if made > told:
+                self.call(made - told, OTHERS)
+                told = made
             for load in running:
                 self._spend(load, decider)
             running = [load for load in running if load.ended_at is None]
@@ -206,9 +215,12 @@ class World:
         taken = self.call(min(round(load.pace * STEP), stop - load.spent), LOADS)
         load.spent += taken
         self.measures.served += taken
-        if self.second >= self._header_due[load.number] and taken:
+        if self.second % DRAW_EVERY == 0:
+            decider.spending(load)
+        ends = load.spent >= stop
+        if taken and (self.second >= self._header_due[load.number] or (ends and load.crashes_after is None)):
             self._header_due[load.number] = self.second + HEADER_EVERY
-            decider.reading(self.reported(), "header", load)
-        if load.spent >= stop:
+            decider.reading(self.reported(), "header")
+        if ends:
             load.ended_at = self.second
             decider.ended(load)

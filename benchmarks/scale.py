@@ -21,8 +21,10 @@ from typing import Any
 from airflow_provider_apiusage.sandbox import SandboxOrg, SandboxServer
 from airflow_provider_apiusage.sandbox.identity import Identity
 
-IDLE_SECONDS = 60
-NEED = 10
+NEED = 1_000
+USED = 99_500
+LIMIT = 100_000
+"""Half a need is left, so figures change with every reading, and none fits."""
 
 
 def memory() -> int:
@@ -37,7 +39,7 @@ def serve(orgs: int, ready: Any, orders: Any) -> None:
             stack.enter_context(
                 SandboxServer(
                     SandboxOrg(
-                        start=datetime.now(UTC), speed=1.0, limit=100_000, hard_limit=200_000,
+                        start=datetime.now(UTC), speed=1.0, limit=LIMIT, hard_limit=2_000_000,
                         identity=Identity(org_id=f"00DSB0000001{n:03d}"),
                     )
                 )
@@ -46,7 +48,7 @@ def serve(orgs: int, ready: Any, orders: Any) -> None:
         ]  # fmt: skip
         for server in servers:
             now = server.org.now()
-            server.org.spread(100_000, now - timedelta(hours=10), now - timedelta(hours=9))
+            server.org.spread(USED, now - timedelta(hours=10), now - timedelta(hours=9))
         ready.put(
             [
                 (server.org.identity.org_id, server.connection("client_credentials"), server.ca_file.read_text())
@@ -56,8 +58,8 @@ def serve(orgs: int, ready: Any, orders: Any) -> None:
         while (order := orders.get()) is not None:
             if order == "open":
                 for server in servers:
-                    server.org.change({"limit": 200_000})
-            ready.put([server.org.ledger.total_counted - 100_000 for server in servers])
+                    server.org.change({"limit": 1_000_000})
+            ready.put([server.org.ledger.total_counted for server in servers])
 
 
 async def wait_for_all(triggers: list[Any], granted_at: dict[str, float]) -> list[asyncio.Task[None]]:
@@ -71,7 +73,9 @@ async def wait_for_all(triggers: list[Any], granted_at: dict[str, float]) -> lis
     return [asyncio.create_task(run(trigger)) for trigger in triggers]
 
 
-async def measure(gates: int, orgs: list[str], ready: Any, orders: Any, poll: float) -> dict[str, float]:
+async def measure(
+    gates: int, orgs: list[str], ready: Any, orders: Any, poll: float, idle_seconds: float
+) -> dict[str, float]:
     """Let all gates wait, be idle, and be granted."""
     from sqlalchemy import event, func, select
 
@@ -127,7 +131,7 @@ async def measure(gates: int, orgs: list[str], ready: Any, orders: Any, poll: fl
     orders.put("count")
     calls = ready.get()
     cpu, began, rows, statements = time.process_time(), time.monotonic(), written["rows"], written["statements"]
-    await asyncio.sleep(IDLE_SECONDS)
+    await asyncio.sleep(idle_seconds)
     idle = (time.process_time() - cpu) / (time.monotonic() - began)
     orders.put("count")
     polls = [after - earlier for after, earlier in zip(ready.get(), calls, strict=True)]
@@ -137,26 +141,32 @@ async def measure(gates: int, orgs: list[str], ready: Any, orders: Any, poll: fl
     orders.put("open")
     ready.get()
 
-    def snapshot(org: int) -> None:
+    def snapshot(org: int) -> float:
         hook = ApiUsageHook(f"org_{org}", os.environ.get("STORE_CONN_ID"), keep_readings=False)
         hook.store.add_readings(hook.get_limits())
+        return time.time()
 
-    for org in range(len(orgs)):
-        await asyncio.to_thread(snapshot, org)
+    cpu = time.process_time()
+    readings = {orgs[org]: await asyncio.to_thread(snapshot, org) for org in range(len(orgs))}
     await asyncio.gather(*tasks)
+    cpu = time.process_time() - cpu
     with looking(engine) as connection:
-        told = connection.execute(select(lease.c.reservation_id, lease.c.granted_at)).all()
+        told = connection.execute(select(lease.c.reservation_id, lease.c.granted_at, lease.c.org_id)).all()
     delays = sorted(granted_at[row.reservation_id] - row.granted_at.timestamp() for row in told)
+    since_reading = sorted(granted_at[row.reservation_id] - readings[row.org_id] for row in told)
     return {
         "seconds until all wait": arrived,
         "KB per gate": per_gate / 1024,
         "% of a core while idle": 100 * idle,
-        "calls per org and hour while idle": sum(polls) / len(polls) * 3600 / IDLE_SECONDS,
-        "statements that write, per second while idle": idle_statements / IDLE_SECONDS,
-        "rows renewed, per second while idle": idle_rows / IDLE_SECONDS,
+        "calls per org and hour while idle": sum(polls) / len(polls) * 3600 / idle_seconds,
+        "statements that write, per second while idle": idle_statements / idle_seconds,
+        "rows written, per second while idle": idle_rows / idle_seconds,
         "rows written per grant": (written["rows"] - rows) / gates,
+        "ms of a core per grant, from reading to waiter": 1000 * cpu / gates,
         "s from grant to waiter, p50": delays[len(delays) // 2],
         "s from grant to waiter, p95": delays[int(len(delays) * 0.95)],
+        "s from the reading that shows the room to waiter, p50": since_reading[len(delays) // 2],
+        "s from the reading that shows the room to waiter, p95": since_reading[int(len(delays) * 0.95)],
     }
 
 
@@ -168,6 +178,7 @@ def main() -> None:
     parser.add_argument("--gates", type=int, default=10_000)
     parser.add_argument("--orgs", type=int, default=20)
     parser.add_argument("--poll", type=float, default=300.0)
+    parser.add_argument("--idle", type=float, default=120.0, help="seconds; a whole number of polls tells most")
     parser.add_argument("--postgres", action="store_true")
     asked = parser.parse_args()
     context = multiprocessing.get_context("spawn")
@@ -197,7 +208,8 @@ def main() -> None:
         import logging
 
         logging.disable(logging.WARNING)
-        figures = asyncio.run(measure(asked.gates, [org_id for org_id, _, _ in told], ready, orders, asked.poll))
+        orgs = [org_id for org_id, _, _ in told]
+        figures = asyncio.run(measure(asked.gates, orgs, ready, orders, asked.poll, asked.idle))
         orders.put(None)
         server.join()
     print(f"{asked.gates:,} gates, {asked.orgs} orgs, {'PostgreSQL' if asked.postgres else 'SQLite'}")

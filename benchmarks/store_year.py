@@ -212,7 +212,7 @@ def fill(engine: Engine, days: int) -> None:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for table in schema.metadata.sorted_tables:
                 if "id" in table.c:
-                    last = connection.execute(select(func.max(table.c.id))).scalar_one()
+                    last = connection.execute(select(func.max(table.c.id))).scalar_one() or 1
                     connection.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {last})"))
             connection.execute(text("ANALYZE"))
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apiusage.gate import Gate
 from airflow_provider_apiusage.hooks.checkpoint import pause_while_low
+from airflow_provider_apiusage.hooks.connection_trial import try_connection
 from airflow_provider_apiusage.hooks.event_logs import EXHAUSTED
 from airflow_provider_apiusage.hooks.metered_load import LoadHook
 from airflow_provider_apiusage.salesforce.allowance import read_allowance
 from airflow_provider_apiusage.salesforce.daily_usage import REPORT_ID, DailyUsageSource
 from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError, ApiUsageError
 from airflow_provider_apiusage.usage.model import (
-    API_REQUESTS,
     Coverage,
     DailyCount,
     Finding,
@@ -199,19 +199,18 @@ class ApiUsageHook(LoadHook):
         return (reading,), (finding,), observed_at
 
     def test_connection(self) -> tuple[bool, str]:
-        """Say which org the connection reaches and what it has used. Spends 1 API call."""
+        """Say which org the connection reaches, as whom, and what it has used. Spends 1 API call; keeps nothing.
+
+        The test button uses it for connections of type ``salesforce_usage`` (``docs/connections.md``).
+        """
+        if "_session" not in self.__dict__:
+            self._keep_every = None  # Airflow tests under a passing connection id, which nobody should find in a store
         try:
-            readings = self.get_limits()
-            org_id = self.get_org_id()
+            return True, try_connection(self, self._org)
         except ApiUsageError as failed:
             return False, str(failed)
-        reading = next((r for r in readings if r.name == API_REQUESTS and not r.scope), None)
-        if reading is None or reading.used is None or reading.limit is None:
-            return True, f"Connected to org {org_id}, but it does not report {API_REQUESTS}."
-        return True, (
-            f"Connected to org {org_id}: {reading.used:,} of {reading.limit:,} API calls used in the 24 hours up to "
-            f"{reading.observed_at:%Y-%m-%d %H:%M:%S} UTC."
-        )
+        finally:
+            self.close()
 
     @cached_property
     def store(self) -> UsageStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -11,13 +10,15 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.providers.salesforce.hooks.salesforce import SalesforceHook
 from airflow.sdk.log import mask_secret
 
-from airflow_provider_apiusage.hooks.free_readings import interval_from, listener_for, session_heard_by
+from airflow_provider_apiusage.hooks.free_readings import interval_from, keep_place, listener_for, session_heard_by
+from airflow_provider_apiusage.hooks.once import once
 from airflow_provider_apiusage.hooks.store import configured_store, engine_of, get_connection, no_connection
 from airflow_provider_apiusage.salesforce.credentials import Credentials, credentials_from
 from airflow_provider_apiusage.salesforce.errors import Where
 from airflow_provider_apiusage.salesforce.header_readings import HeaderReadings
 from airflow_provider_apiusage.salesforce.login import Login, log_in
 from airflow_provider_apiusage.salesforce.org import OrgClient
+from airflow_provider_apiusage.salesforce.places import remember
 from airflow_provider_apiusage.salesforce.session import CLIENT_NAME, MeteredSession
 from airflow_provider_apiusage.usage.model import Finding, Severity
 
@@ -64,6 +65,8 @@ class MeteredSalesforceHook(SalesforceHook):
         self._client_name = client_name
         self._keep_every = interval_from(keep_readings)
         self._connections: dict[str, Any] = {}
+        self._org_seen: str | None = None
+        self._place_kept = False
 
     def close(self) -> None:
         """Keep the last reading (waits for it 5 seconds at most) and close the connections to the org."""
@@ -98,7 +101,7 @@ class MeteredSalesforceHook(SalesforceHook):
                 except AirflowNotFoundException:
                     raise no_connection(conn_id, what) from None
 
-    @cached_property
+    @once
     def conn(self) -> Salesforce:
         """The simple-salesforce client over the metered session. Logging in costs no call of the allowance."""
         from simple_salesforce.api import Salesforce
@@ -132,15 +135,30 @@ class MeteredSalesforceHook(SalesforceHook):
         org_id = self._org.org_id()
         if self._readings is not None:
             self._readings.org_is(org_id)
+        self._org_seen = org_id
+        remember(self.conn_id, org_id=org_id)
+        if "_engine" in self.__dict__:
+            self._keep_place(self._engine)
         return org_id
 
-    @cached_property
+    @once
     def _engine(self) -> Any:
-        return engine_of(self._store_connection())
+        engine = engine_of(self._store_connection())
+        self._keep_place(engine)
+        return engine
 
-    @cached_property
+    def _keep_place(self, engine: Any) -> None:
+        """Let the store know once which org this connection leads to, as soon as both are there."""
+        org_id = self._org_seen
+        if org_id is not None and not self._place_kept:
+            self._place_kept = True
+            keep_place(engine, org_id, self.conn_id)
+
+    @once
     def _readings(self) -> HeaderReadings | None:
-        return None if self._keep_every is None else listener_for(self._store_connection, self._keep_every)
+        if self._keep_every is None:
+            return None
+        return listener_for(self._store_connection, self._keep_every, self.conn_id)
 
     def _store_connection(self) -> Any | None:
         store_conn_id = configured_store(self.store_conn_id)
@@ -151,7 +169,7 @@ class MeteredSalesforceHook(SalesforceHook):
             self._connections[conn_id] = get_connection(conn_id, what)
         return self._connections[conn_id]
 
-    @cached_property
+    @once
     def _credentials(self) -> Credentials:
         connection = self._connection(self.conn_id, "the org")
         return credentials_from(
@@ -162,7 +180,7 @@ class MeteredSalesforceHook(SalesforceHook):
             session_id=self.session_id,
         )
 
-    @cached_property
+    @once
     def _session(self) -> MeteredSession:
         where = Where(self.conn_id, self._credentials.instance_url or "org not known yet")
         session = session_heard_by(
@@ -174,10 +192,11 @@ class MeteredSalesforceHook(SalesforceHook):
             session.proxies = dict(self._credentials.proxies)
         return session
 
-    @cached_property
+    @once
     def _login(self) -> Login:
         login = log_in(self._credentials, self._session, self._session.where)
         mask_secret(login.token)
+        remember(self.conn_id, instance_url=login.instance_url)
         if self._readings is not None:
             self._readings.host_is(urlsplit(login.instance_url).netloc)
         self._session.authorize(login.token, self._log_in_again if self._credentials.renewable else None)
@@ -192,7 +211,7 @@ class MeteredSalesforceHook(SalesforceHook):
             self.conn.headers["Authorization"] = f"Bearer {login.token}"
         return login.token
 
-    @cached_property
+    @once
     def _org(self) -> OrgClient:
         login = self._login
         where = Where(self.conn_id, login.instance_url)

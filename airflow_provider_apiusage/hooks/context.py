@@ -1,18 +1,14 @@
-"""What a running task gives us and gets from us: its name as a holder, asset events, gauges."""
+"""What a running task gives us and gets from us: its name as a holder, asset events."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import Stats
-
 from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import AssetAlias, Context
-
-    from airflow_provider_apiusage.usage.model import LimitReading
 
 
 def holder_of(context: Context) -> Holder:
@@ -28,7 +24,7 @@ def holder_of(context: Context) -> Holder:
 def asset_alias(event: str) -> AssetAlias:
     """Return the alias through which asset events of one kind are emitted; DAGs can be scheduled on it.
 
-    :param event: ``"snapshot"`` or ``"reconciliation"``.
+    :param event: ``"snapshot"``, ``"reconciliation"`` or ``"alert"``.
     """
     from airflow.sdk import AssetAlias
 
@@ -58,20 +54,6 @@ def announce(context: Context, event: str, org_id: str, extra: Mapping[str, Any]
 
     asset = Asset(name=f"apiusage_{org_id}_{event}", uri=f"salesforce-usage://{org_id}/{event}")
     context["outlet_events"][asset_alias(event)].add(asset, extra=dict(extra))
-
-
-def gauge(reading: LimitReading) -> None:
-    """Set the gauges ``apiusage.<org>.<limit>.limit``, ``.used`` and ``.remaining``; unknowns stay out.
-
-    Org and limit are in the name because plain StatsD drops tags, and one limit would overwrite another.
-
-    :param reading: an org-wide reading.
-    """
-    tags = {"org": reading.org_id, "limit_name": reading.name}
-    for name in ("limit", "used", "remaining"):
-        value = getattr(reading, name)
-        if value is not None:
-            Stats.gauge(f"apiusage.{reading.org_id}.{reading.name}.{name}", value, tags=tags)
 
 
 def tell(decision: Decision, log: Any) -> None:

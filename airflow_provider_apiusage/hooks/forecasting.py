@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apiusage.hooks.event_logs import EventLogHook
-from airflow_provider_apiusage.usage.model import API_REQUESTS, Evidence
+from airflow_provider_apiusage.usage.model import API_REQUESTS, STALENESS, WINDOW, Evidence
 
 if TYPE_CHECKING:
     from airflow_provider_apiusage.usage.forecast_answer import ForecastAnswer
@@ -22,7 +22,8 @@ class ForecastHook(EventLogHook):
 
         Reads the store and nothing else, so it spends no call; if the access token does not tell the org's id, that
         costs one. Keep a snapshot every 15 minutes; what there is is used, and what is missing is a finding. What gates
-        have granted is kept back as a whole, as its holders may spend all of it still.
+        have granted is kept back as far as the newest reading may not show it yet: what a load has spent of it, and was
+        metered, is used already.
 
         :param calls: how many are wanted; ``None`` to ask only when the allowance runs out.
         :param kept_back: a reserve that stays free besides: calls, or a share such as ``"10%"``.
@@ -31,7 +32,8 @@ class ForecastHook(EventLogHook):
         :raises StoreError: if the store cannot be used.
         """
         from airflow_provider_apiusage.quota.arguments import needs_from, reserve_from
-        from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+        from airflow_provider_apiusage.store.engine import looking
+        from airflow_provider_apiusage.store.lease_outstanding import outstanding
         from airflow_provider_apiusage.store.usage_store import UsageStore
         from airflow_provider_apiusage.usage.forecast import SPAN, forecast
         from airflow_provider_apiusage.usage.forecast_answer import answer
@@ -48,9 +50,11 @@ class ForecastHook(EventLogHook):
             at = at if newest is None else max(at, newest.observed_at)
         evidence = store.evidence(org_id, at, span=SPAN)
         made = forecast(evidence or Evidence(org_id, at, ()))
-        held = QuotaLedger(self._engine).reservations(org_id, at - skew)
-        granted = sum(reservation.needs.get(API_REQUESTS, 0) for reservation in held)
-        kept = granted + (0 if made.limit is None else reserve.of(API_REQUESTS, made.limit))
+        now = at - skew
+        shown = now - WINDOW if newest is None else min(newest.received_at, now) - STALENESS
+        with looking(self._engine) as connection:
+            granted = outstanding(connection, org_id, {API_REQUESTS: shown}, lapsed_by=now)
+        kept = granted[API_REQUESTS] + (0 if made.limit is None else reserve.of(API_REQUESTS, made.limit))
         self._tell(made.findings)
         return answer(made, wanted, kept_back=kept)
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apiusage.hooks import store
 from airflow_provider_apiusage.salesforce.errors import ApiUsageError, Where
 from airflow_provider_apiusage.salesforce.header_readings import INTERVAL, HeaderReadings
+from airflow_provider_apiusage.salesforce.places import place_of
 from airflow_provider_apiusage.salesforce.session import MeteredSession
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from airflow_provider_apiusage.usage.model import LimitReading
+
+log = logging.getLogger(__name__)
 
 
 def interval_from(keep_readings: bool | timedelta) -> timedelta | None:
@@ -29,7 +35,28 @@ def interval_from(keep_readings: bool | timedelta) -> timedelta | None:
     return keep_readings
 
 
-def listener_for(find_connection: Callable[[], Any | None], interval: timedelta) -> HeaderReadings:
+def keep_place(engine: Engine, org_id: str, conn_id: str) -> None:
+    """Let a store know which org a connection leads to: the page shows an org to those who may read one of them.
+
+    That it cannot be written stops nobody; whoever comes next tries again.
+
+    :param engine: of the store.
+    :param org_id: the 15-character org id.
+    :param conn_id: of the Airflow connection.
+    """
+    from airflow_provider_apiusage.store.errors import StoreError
+    from airflow_provider_apiusage.store.org_connections import OrgConnection, OrgConnections
+
+    seen = OrgConnection(org_id, conn_id, place_of(conn_id).instance_url, datetime.now(UTC))
+    try:
+        OrgConnections(engine).record(seen)
+    except StoreError as away:
+        log.info("That connection %s leads to org %s could not be kept: %s", conn_id, org_id, away)
+
+
+def listener_for(
+    find_connection: Callable[[], Any | None], interval: timedelta, conn_id: str | None = None
+) -> HeaderReadings:
     """Return what listens to a session and keeps readings.
 
     The store is located now, in the caller's thread, because looking up a connection is not safe in every thread; it
@@ -37,6 +64,7 @@ def listener_for(find_connection: Callable[[], Any | None], interval: timedelta)
 
     :param find_connection: returns the Airflow connection of the store, or ``None`` for the default file.
     :param interval: how often readings are kept.
+    :param conn_id: the connection that leads to the org; ``None`` if it is none of Airflow's.
     """
     place: Any = None
     unfound: Exception | None = None
@@ -52,7 +80,11 @@ def listener_for(find_connection: Callable[[], Any | None], interval: timedelta)
         try:
             if unfound is not None:
                 raise unfound
-            UsageStore(store.engine_of(place)).add_readings(readings)
+            engine = store.engine_of(place)
+            UsageStore(engine).add_readings(readings)
+            if conn_id is not None:
+                for org_id in {reading.org_id for reading in readings}:
+                    keep_place(engine, org_id, conn_id)
         except (StoreError, ApiUsageError):
             raise
         except Exception as unforeseen:  # its text may hold anything, so it is not shown

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apiusage.hooks import store as stores
 from airflow_provider_apiusage.hooks.forecasting import ForecastHook
+from airflow_provider_apiusage.hooks.once import once
 from airflow_provider_apiusage.quota.drawing import reservation_id_of
 from airflow_provider_apiusage.reservations.load import ON_OVERSPEND, MeteredLoad
 from airflow_provider_apiusage.salesforce.errors import ApiUsageError, Where
@@ -17,6 +17,7 @@ from airflow_provider_apiusage.salesforce.spending import Spending
 
 if TYPE_CHECKING:
     from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+    from airflow_provider_apiusage.usage.cost_history import CorrectedCost
 
 
 class LoadHook(ForecastHook):
@@ -26,7 +27,8 @@ class LoadHook(ForecastHook):
         is drawn from it, and it is renewed as long as the hook is open. Nothing is drawn if it is none.
     :param on_overspend: if the load passes what it was granted: ``"warn"`` once and go on; ``"extend"`` the reservation
         by as much as was granted first, if it fits; or ``"fail"`` before the next call is sent.
-    :param estimate: what ``estimate_cost`` said, if the gate asked for something else, such as a corrected estimate.
+    :param estimate: what ``estimate_cost`` said, if the gate was asked for something else; not needed with a gate that
+        corrected it by itself (``by_history``).
     """
 
     def __init__(
@@ -49,6 +51,29 @@ class LoadHook(ForecastHook):
         """What this hook has spent so far, by limit name: calls, Bulk batches, and Bulk query jobs."""
         return self._spending.totals
 
+    def estimate_from_history(
+        self, estimate: Mapping[str, int], dag_id: str, task_id: str, **how: Any
+    ) -> CorrectedCost:
+        """Correct an estimate by what the latest metered runs of a gate spent, as ``ApiQuotaSensor(by_history=True)``.
+
+        Reads the store and nothing else, so it spends no call; if the access token does not tell the org's id, that
+        costs one. A gate that asks for what comes of it must say so, or its corrections would add up: give
+        ``estimate=`` to the hook that draws from its reservation.
+
+        :param estimate: what ``estimate_cost`` returned, by limit name.
+        :param dag_id: of the gate.
+        :param task_id: of the gate, whatever its run and map index.
+        :param how: ``quantile``, ``doubt``, ``least`` and ``most`` of
+            :func:`~airflow_provider_apiusage.usage.cost_history.estimate_from_history`.
+        :raises ValueError: if one of these makes no sense.
+        :raises StoreError: if the store cannot be used.
+        """
+        from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
+        from airflow_provider_apiusage.usage.cost_history import estimate_from_history
+
+        runs = QuotaLedger(self._engine).past_runs(self.get_org_id(), dag_id, task_id)
+        return estimate_from_history(runs, estimate, **how)
+
     def close(self, *, failed: bool = False) -> None:
         """Draw the rest, keep the last reading (waits for each 5 seconds at most), and close the connections.
 
@@ -62,7 +87,7 @@ class LoadHook(ForecastHook):
         """Close the hook."""
         self.close(failed=bool(failure) and failure[0] is not None)
 
-    @cached_property
+    @once
     def _spending(self) -> Spending:
         """What counts; where the store is, is found out now, in the caller's thread, and told when it is needed."""
         if reservation_id_of(self.reservation) is None:
@@ -103,7 +128,7 @@ class LoadHook(ForecastHook):
         load.begin()
         return load
 
-    @cached_property
+    @once
     def _session(self) -> MeteredSession:
         session: MeteredSession = super()._session
         self._spending.watch(session)

@@ -63,6 +63,17 @@ def engine_of(connection: Any | None) -> Engine:
         return _engines[key]
 
 
+def open_engine(store_conn_id: str | None = None) -> Engine:
+    """Return the engine of a store, for those who have no hook.
+
+    :param store_conn_id: as for :func:`configured_store`.
+    :raises ConfigurationError: if the connection is missing or of no use.
+    :raises StoreError: if the store cannot be reached.
+    """
+    store_conn_id = configured_store(store_conn_id)
+    return engine_of(get_connection(store_conn_id, "the store") if store_conn_id else None)
+
+
 def open_ledger(store_conn_id: str | None) -> QuotaLedger:
     """Return the ledger of a store, for tasks that need no org.
 
@@ -72,8 +83,7 @@ def open_ledger(store_conn_id: str | None) -> QuotaLedger:
     """
     from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 
-    store_conn_id = configured_store(store_conn_id)
-    return QuotaLedger(engine_of(get_connection(store_conn_id, "the store") if store_conn_id else None))
+    return QuotaLedger(open_engine(store_conn_id))
 
 
 def get_connection(conn_id: str, what: str) -> Any:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_apiusage.links import LINKS
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -33,6 +35,7 @@ class ApiUsageListEventLogsOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("salesforce_conn_id", "store_conn_id", "start", "end", "events")
     ui_color = "#d5eef7"
+    operator_extra_links = LINKS
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class ApiUsageReadEventLogsOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("salesforce_conn_id", "store_conn_id", "files")
     ui_color = "#d5eef7"
+    operator_extra_links = LINKS
 
     def __init__(
         self,

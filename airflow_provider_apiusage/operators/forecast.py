@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_apiusage.links import LINKS
 from airflow_provider_apiusage.usage.arguments import instant
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class ApiUsageForecastOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("calls", "reserve", "salesforce_conn_id", "store_conn_id", "at")
     ui_color = "#d5eef7"
+    operator_extra_links = LINKS
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.sdk import timezone
 
+from airflow_provider_apiusage.links import GATE_LINKS
 from airflow_provider_apiusage.quota.drawing import reservation_id_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class ApiQuotaReleaseOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("reservation", "store_conn_id")
     ui_color = "#e2efda"
+    operator_extra_links = GATE_LINKS
 
     def __init__(
         self, *, reservation: Mapping[str, Any] | str | None, store_conn_id: str | None = None, **kwargs: Any

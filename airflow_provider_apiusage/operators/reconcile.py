@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
 
 from airflow_provider_apiusage.hooks.context import announce, outlets_with
+from airflow_provider_apiusage.links import LINKS
 from airflow_provider_apiusage.usage.arguments import instant, severity
 from airflow_provider_apiusage.usage.model import Severity
 
@@ -60,6 +61,7 @@ class ApiUsageReconcileOperator(BaseOperator):
         "html_path",
     )
     ui_color = "#d5eef7"
+    operator_extra_links = LINKS
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class ApiUsageReconcileOperator(BaseOperator):
                 ),
                 "api_calls": hook.api_calls,
             }
-            announce(context, "reconciliation", org_id, {k: result[k] for k in ("at", "rolling", "consistent")})
+            announce(context, "reconciliation", org_id, event_of(result))
             self._fail_on(fail_on, reconciliation)
             return result
 
@@ -140,3 +142,13 @@ class ApiUsageReconcileOperator(BaseOperator):
                 f"The reconciliation of org {reconciliation.org_id} at {reconciliation.at} has findings of severity "
                 f"{fail_on.value!r} or above ({codes}); see the log."
             )
+
+
+def event_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``extra`` of a reconciliation's asset event: its figures, and the codes of its findings.
+
+    :param result: the XCom.
+    """
+    names = ("org_id", "at", "rolling", "limit", "today", "yesterday", "window_tail", "residual", "coverage")
+    codes = sorted({finding["code"] for finding in result["findings"]})
+    return {**{name: result[name] for name in names}, "consistent": result["consistent"], "findings": codes}

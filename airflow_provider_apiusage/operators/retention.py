@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.sdk import timezone
 
+from airflow_provider_apiusage.links import LINKS
 from airflow_provider_apiusage.usage.retention import KEEP, KEEP_DETAILS, Retention
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class ApiUsagePruneOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("store_conn_id", "org_id")
     ui_color = "#e2e2e2"
+    operator_extra_links = LINKS
 
     def __init__(
         self,

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_apiusage.hooks.context import announce, gauge, holder_of, outlets_with
+from airflow_provider_apiusage.hooks.context import announce, holder_of, outlets_with
+from airflow_provider_apiusage.hooks.metrics import tell_snapshot
+from airflow_provider_apiusage.links import LINKS
 from airflow_provider_apiusage.usage.event_log_plan import EventSource
 from airflow_provider_apiusage.usage.hourly import Completeness, EventUsage, hour_of
 from airflow_provider_apiusage.usage.model import API_REQUESTS, WINDOW, Snapshot
@@ -42,7 +44,7 @@ class ApiUsageSnapshotOperator(BaseOperator):
     hours the logs have told nothing yet, something, or everything.
 
     It emits an asset event on ``salesforce-usage://<org id>/snapshot`` through the asset alias
-    ``apiusage_snapshot``, and sets the gauges ``apiusage.<org id>.<limit name>.used``, ``.limit`` and ``.remaining``.
+    ``apiusage_snapshot``, and sends metrics (``docs/metrics.md``).
 
     :param salesforce_conn_id: connection of type ``salesforce`` (templated).
     :param store_conn_id: where to keep it; default ``[apiusage] store_conn_id`` (templated).
@@ -59,6 +61,7 @@ class ApiUsageSnapshotOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("salesforce_conn_id", "store_conn_id", "daily_report", "report_options", "events")
     ui_color = "#d5eef7"
+    operator_extra_links = LINKS
 
     def __init__(
         self,
@@ -96,9 +99,7 @@ class ApiUsageSnapshotOperator(BaseOperator):
             if kept is None:
                 snapshot, read = self._take(hook, taken_by)
                 self.log.info("%s", in_words(snapshot))
-                for reading in snapshot.readings:
-                    if not reading.scope:
-                        gauge(reading)
+                tell_snapshot(hook, snapshot)
             else:
                 snapshot, read = kept, None
                 self.log.info(
@@ -110,8 +111,7 @@ class ApiUsageSnapshotOperator(BaseOperator):
                 to = hour_of(snapshot.observed_at)
                 result["events"] = events_summary(hook.event_store.usage(snapshot.org_id, to - WINDOW, to), read)
             # Also for one that an earlier try kept: Airflow emits the events of the try that succeeds.
-            extra = {"observed_at": result["observed_at"], **result["limits"].get(API_REQUESTS, {})}
-            announce(context, "snapshot", snapshot.org_id, extra)
+            announce(context, "snapshot", snapshot.org_id, event_of(result))
             return result
 
     def _take(self, hook: ApiUsageHook, taken_by: str) -> tuple[Snapshot, EventRead | None]:
@@ -174,6 +174,21 @@ def summary(snapshot: Snapshot, *, api_calls: int) -> dict[str, Any]:
         "daily": dict(sorted(daily.items())),
         "findings": [{"code": f.code, "severity": f.severity.value} for f in snapshot.findings],
         "api_calls": api_calls,
+    }
+
+
+def event_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``extra`` of a snapshot's asset event: what a DAG that it starts decides by; unknowns are ``None``.
+
+    :param result: from :func:`summary`.
+    """
+    unknown = dict.fromkeys(("limit", "used", "remaining"))
+    return {
+        "org_id": result["org_id"],
+        "observed_at": result["observed_at"],
+        **result["limits"].get(API_REQUESTS, unknown),
+        "daily": result["daily"],
+        "findings": sorted({finding["code"] for finding in result["findings"]}),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from ast import literal_eval
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -84,15 +85,43 @@ def on_unknown_from(value: Any) -> OnUnknown:
         raise ValueError(f"on_unknown={value!r} must be one of 'wait', 'fail' and 'allow'.") from None
 
 
+def priority_from(value: Any) -> int:
+    """Return the priority that a DAG author wrote.
+
+    :raises ValueError: if it is not a whole number.
+    """
+    try:
+        if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+            return int(value)
+    except ValueError:
+        pass
+    raise ValueError(f"priority must be a whole number, not {value!r}.")
+
+
 def _parsed(value: Any, parse_float: Callable[[str], Any] = float) -> Any:
-    """Undo what a template made of a number or mapping; other text stays as it is."""
+    """Undo what a template made of a number or mapping; other text stays as it is.
+
+    A mapping renders to JSON if the template says so (``| tojson``), and else to Python's own text.
+    """
     if not isinstance(value, str):
         return value
     text = value.strip()
     try:
         return json.loads(text, parse_float=parse_float)
     except ValueError:
-        return text
+        mapping = _python_mapping(text) if text.startswith("{") else None
+        return text if mapping is None else mapping
+
+
+def _python_mapping(text: str) -> dict[Any, Any] | None:
+    try:
+        read = literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    if not isinstance(read, dict):
+        return None
+    # What has a decimal point is not taken for a whole number, as in JSON.
+    return {name: repr(value) if isinstance(value, float) else value for name, value in read.items()}
 
 
 def _as_written(number: str) -> Any:

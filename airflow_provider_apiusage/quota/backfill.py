@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from airflow_provider_apiusage.quota.model import QuotaRequest
 from airflow_provider_apiusage.quota.order import PastGrant, place
 
-BETA = 1.0
+BETA = 2.0
 """How much may pass a request that waits, as a share of its need."""
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 from math import sqrt
 
-from airflow_provider_apiusage.quota.outlook import STEP, Outlook
+from airflow_provider_apiusage.quota.outlook import STEP, Outlook, OwnCalls
 from airflow_provider_apiusage.usage.forecast_cells import DAY_SECONDS, SEEN, UNSEEN
 from airflow_provider_apiusage.usage.forecast_history import reconstruct
 from airflow_provider_apiusage.usage.forecast_paths import ENOUGH, FAR_WEIGHT, HALF_LIFE, NEAR, Paths
 from airflow_provider_apiusage.usage.forecast_slots import DAY, SLOT, Slots, slots_of
-from airflow_provider_apiusage.usage.model import HourTotal, LimitReading
+from airflow_provider_apiusage.usage.model import HourTotal, Interval, LimitReading
 from airflow_provider_apiusage.usage.release import KINDS
 
 LEVEL = 0.98
@@ -75,23 +75,53 @@ class Past:
     :param readings: of one limit, org-wide; in any order.
     :param hours: of the event logs; in any order.
     :param own: calls of one's own loads, which come through the gate and are not to be expected: epoch second, calls.
+    :param staleness: how old the org's figures may be when they are read.
+    :param marks: seconds within which the org may release calls together, as far as is known.
     """
 
     readings: Sequence[LimitReading]
     hours: Sequence[HourTotal] = ()
     own: Sequence[tuple[float, int]] = ()
+    staleness: timedelta = timedelta(0)
+    marks: int = 3600
 
-    def slots(self, at: datetime, kinds: Sequence[timedelta]) -> tuple[Slots, int] | None:
-        """Return the calls by slot, and the seconds within which calls are released together.
+    def bucket(self) -> int | None:
+        """Return the seconds within which the org releases calls together; ``None`` if there is nothing to go by.
 
-        :returns: ``None`` if too little of the past was seen.
+        What readings rule out is not asked for how well it explains them.
         """
+        kinds = [kind for kind in KINDS if kind.total_seconds() <= self.marks]
         history = reconstruct(self.readings, self.hours, kinds=kinds)
+        return None if history is None else int(history.bucket)
+
+    def slots(self, at: datetime, bucket: int) -> Slots | None:
+        """Return the calls of others by slot; ``None`` if too little of the past was seen.
+
+        Of one's own calls it is known when they were made, so they are taken out of the figures before it is worked out
+        when others made theirs.
+        """
+        own = OwnCalls(self.own)
+        late = self.staleness.total_seconds()
+
+        def of_others(reading: LimitReading) -> LimitReading:
+            if reading.used is None:
+                return reading
+            second = reading.observed_at.timestamp()
+            start = (second // bucket * bucket if bucket else second) - DAY_SECONDS
+            return replace(reading, used=max(0, reading.used - own.between(start, second - late)))
+
+        def told(hour: HourTotal) -> HourTotal:
+            second = hour.starts_at.timestamp()
+            ours, low, high = own.between(second - 1, second + 3599), hour.calls.low, hour.calls.high
+            calls = Interval(max(0, low - ours), None if high is None else max(0, high - ours))
+            return replace(hour, calls=calls)
+
+        history = reconstruct(map(of_others, self.readings), map(told, self.hours), kinds=[timedelta(seconds=bucket)])
         if history is None:
             return None
-        slots = slots_of(history, at.timestamp(), self.own)
+        slots = slots_of(history, at.timestamp())
         seen = sum(1 for quality in slots.quality if quality == SEEN)
-        return (slots, int(history.bucket)) if seen * SLOT >= LEAST_HISTORY.total_seconds() else None
+        return slots if seen * SLOT >= LEAST_HISTORY.total_seconds() else None
 
 
 def scores_of(past: Past, at: datetime, level: float = LEVEL) -> Scores | None:
@@ -102,10 +132,10 @@ def scores_of(past: Past, at: datetime, level: float = LEVEL) -> Scores | None:
 
     :param level: quantile of the errors that is the margin.
     """
-    found = past.slots(at, KINDS)
-    if found is None:
+    bucket = past.bucket()
+    slots = None if bucket is None else past.slots(at, bucket)
+    if bucket is None or slots is None:
         return None
-    slots, bucket = found
     paths = Paths(slots)
     first = next((n for n, quality in enumerate(slots.quality) if quality != UNSEEN), 0)
     last = slots.seen
@@ -134,15 +164,14 @@ def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
     :param at: the org's instant.
     :param scores: made lately by :func:`scores_of`.
     """
-    found = past.slots(at, [timedelta(seconds=scores.bucket)])
-    if found is None:
+    bucket = min(scores.bucket, past.marks)
+    slots = past.slots(at, bucket)
+    if slots is None:
         return None
-    slots, bucket = found
     paths = Paths(slots)
     seen, stale = slots.seen, slots.now - slots.seen
     reach = range(1, stale + AHEAD + 1)
-    made = [others + own for others, own in zip(slots.calls[:seen], slots.own, strict=False)]
-    sums = [0.0, *accumulate(made)]
+    sums = [0.0, *accumulate(slots.calls[:seen])]
     for expected in paths.path(seen, reach):
         sums.append(max(sums[-1], sums[seen] + expected))
     begin = at.timestamp() - slots.now * SLOT
@@ -167,6 +196,8 @@ def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
         margin=margins,
         gone=[until(second - DAY_SECONDS) - until(first - DAY_SECONDS) for second in seconds],
         bucket=bucket,
+        marks=past.marks,
+        own=OwnCalls([(second + DAY_SECONDS, calls) for second, calls in past.own]),
     )
 
 

@@ -39,6 +39,11 @@ class View:
         return self.knowledge.outlooks.get(self.reading.name)
 
     @cached_property
+    def since(self) -> datetime:
+        """The org's instant that the figure is of, at the earliest."""
+        return self.reading.observed_at - self.knowledge.figure(self.reading.name).age
+
+    @cached_property
     def expired(self) -> int:
         """Calls that have surely left the window since the reading."""
         return max(0, self.knowledge.expired(self.reading.name))
@@ -48,14 +53,14 @@ class View:
         """Calls that others are expected to have made since what the reading shows."""
         if self.outlook is None:
             return 0
-        return ceil(self.outlook.new_between(self.reading.observed_at - self.knowledge.staleness, self.now))
+        return ceil(self.outlook.new_between(self.since, self.now))
 
     @cached_property
     def margin(self) -> int:
         """What a burst may have added since what the reading shows."""
         if self.outlook is None or self.reading.limit is None:
             return 0
-        age = max(timedelta(0), self.knowledge.now - self.reading.received_at) + self.knowledge.staleness
+        age = max(timedelta(0), self.now - self.since)
         return ceil(self.knowledge.rules.burst * self.reading.limit * (age / HOUR))
 
     @cached_property
@@ -73,8 +78,7 @@ class View:
         """How much more than worked out may be free: what is due to leave, and what others may not have made."""
         if self.outlook is None:
             return 0.0
-        since = self.reading.observed_at - self.knowledge.staleness
-        due = self.outlook.gone_between(since, self.now)
+        due = self.outlook.gone_between(self.since, self.now)
         return max(0.0, due - self.expired) + CUT * self.expected + NOISE * sqrt(self.expected) + self.margin
 
     def doubts(self, request: QuotaRequest, reserve: int) -> tuple[int, int, int | None]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from airflow_provider_apiusage.quota.backfill import BETA
 from airflow_provider_apiusage.quota.order import PastGrant
 from airflow_provider_apiusage.quota.outlook import Outlook
+from airflow_provider_apiusage.quota.staleness import Figure
 from airflow_provider_apiusage.usage.model import LimitReading
 
 OpensAt = Callable[[str, int], datetime | None]
@@ -61,6 +62,7 @@ class Knowledge:
     :param outlooks: by limit name; ``None`` where one would be of use, but too little of the past is known.
     :param expired: how many calls of a limit have surely left the window since its reading.
     :param staleness: how old the org's figures may be when they are read.
+    :param figures: by limit name, what is known of how old that of its reading was.
     :param grants: what was granted lately, since those that wait remember who passed them.
     :param rules: see :class:`Rules`.
     """
@@ -74,5 +76,10 @@ class Knowledge:
     outlooks: Mapping[str, Outlook | None] = field(default_factory=dict)
     expired: Callable[[str], int] = lambda _name: 0
     staleness: timedelta = timedelta(0)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
     grants: Sequence[PastGrant] = ()
     rules: Rules = DEFAULT_RULES
+
+    def figure(self, name: str) -> Figure:
+        """Return what is known of how old the figure of a limit was when it was read."""
+        return self.figures.get(name) or Figure(self.staleness)

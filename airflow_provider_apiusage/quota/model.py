@@ -84,6 +84,7 @@ class QuotaRequest:
     :param on_unknown: what to do while there is no such reading.
     :param requested_at: when it joined the queue (our clock); earlier goes first.
     :param priority: steps of head start in the queue, of two hours each; negative ones yield.
+    :param estimate: what the needs were before earlier runs corrected them; ``None`` if nothing has.
     """
 
     org_id: str
@@ -95,6 +96,7 @@ class QuotaRequest:
     max_age: timedelta = timedelta(minutes=15)
     on_unknown: OnUnknown = OnUnknown.WAIT
     priority: int = 0
+    estimate: Mapping[str, int] | None = None
 
     @property
     def calls(self) -> int:

@@ -6,9 +6,11 @@ exceed that, and calls that leave the window. A reading says where the use stand
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 from math import sqrt
 
 STEP = 900
@@ -16,11 +18,39 @@ STEP = 900
 
 WINDOW_SECONDS = 86_400
 
+FINE = 60
+"""Seconds between two points at which the next hour is looked at."""
+
 CUT = 0.3
 """Share by which others may stay below what is expected of them, where the earliest useful instant is asked for."""
 
+SOONER = 0.2
+"""Share by which more of others' calls may leave than is worked out, there."""
+
 NOISE = 3.0
 """Square roots of a number of calls by which it may differ from what is expected by chance alone."""
+
+
+class OwnCalls:
+    """When one's own loads made how many calls, or when these leave.
+
+    :param calls: epoch seconds and numbers, in any order.
+    """
+
+    def __init__(self, calls: Iterable[tuple[float, int]] = ()) -> None:
+        ordered = sorted(calls)
+        self._seconds = [second for second, _ in ordered]
+        self._sums = [0, *accumulate(count for _, count in ordered)]
+
+    def between(self, start: float, end: float) -> int:
+        """Return the calls later than ``start`` and not later than ``end`` (epoch seconds)."""
+        return self._by(end) - self._by(start) if end > start else 0
+
+    def _by(self, second: float) -> int:
+        return self._sums[bisect_right(self._seconds, second)]
+
+
+NO_CALLS = OwnCalls()
 
 
 @dataclass(frozen=True)
@@ -31,9 +61,10 @@ class Outlook:
     :param first: epoch second of the first point, not after ``at``.
     :param new: calls of others from the first point up to each point, as expected.
     :param margin: by how many calls their true number up to each point may exceed that, in 98 cases of 100.
-    :param gone: calls that have left the window from the first point up to each point, as reconstructed.
+    :param gone: calls of others that have left the window from the first point up to each point, as reconstructed.
     :param bucket: seconds within which the org releases calls together; 0 for each by itself.
-    :param late: seconds by which releases were seen to be late.
+    :param marks: seconds within which it may do so, as far as is known; ``bucket`` or more.
+    :param own: when calls of one's own loads leave, which is known to the minute.
     """
 
     at: datetime
@@ -42,7 +73,8 @@ class Outlook:
     margin: Sequence[float]
     gone: Sequence[float]
     bucket: int = 0
-    late: int = 0
+    marks: int = 0
+    own: OwnCalls = NO_CALLS
 
     def new_between(self, start: datetime, end: datetime) -> float:
         """Return the calls that others are expected to make in a span; beyond the grid, none."""
@@ -53,7 +85,7 @@ class Outlook:
         return max(0.0, self._gone_by(end.timestamp()) - self._gone_by(start.timestamp()))
 
     def highest(self, since: datetime, *, margin: float = 1.0) -> float:
-        """Return by how much the use may exceed, at its peak, what it is at an instant; calls may leave late.
+        """Return by how much the use may exceed, at its peak, what it is at an instant.
 
         A call that is granted now stays for 24 hours, so the peak is looked for that far ahead, and a bucket further.
 
@@ -70,10 +102,15 @@ class Outlook:
         """
         start, at = since.timestamp(), now.timestamp()
         new, gone = _at(self.new, self._place(since)), self._gone_by(start)
-        seconds = [at, *(s for s in range(self.first, self.first + STEP * len(self.new), STEP) if s > at)]
+        near = [at + FINE * n for n in range(1 if self.bucket else 3600 // FINE)]
+        seconds = [*near, *(s for s in range(self.first, self.first + STEP * len(self.new), STEP) if s > near[-1])]
         made = [_at(self.new, (second - self.first) / STEP) - new for second in seconds]
         left = [self._gone_by(second) - gone for second in seconds]
-        change = [(1 - CUT) * m - NOISE * sqrt(max(0.0, m)) - g for m, g in zip(made, left, strict=True)]
+        ours = [self._own_by(second) - self._own_by(start) for second in seconds]
+        change = [
+            (1 - CUT) * m - NOISE * sqrt(max(0.0, m)) - g - SOONER * max(0.0, g - own)
+            for m, g, own in zip(made, left, ours, strict=True)
+        ]
         peak, peaks = float("-inf"), []
         for second, m, g in zip(reversed(seconds), reversed(made), reversed(left), strict=True):
             peak = max(peak, m + _at(self.margin, (second - self.first) / STEP) - g)
@@ -82,24 +119,35 @@ class Outlook:
         return Ahead(since, [second - start for second in seconds], change, peaks, steps=bool(self.bucket))
 
     def last_mark(self, now: datetime) -> datetime | None:
-        """Return when calls were last due to be released together; ``None`` if each goes by itself."""
-        if not self.bucket:
+        """Return when calls were last due to be released together; ``None`` if each surely goes by itself."""
+        every = max(self.bucket, self.marks)
+        if not every:
             return None
         second = now.timestamp()
-        return now - timedelta(seconds=second - second // self.bucket * self.bucket)
+        return now - timedelta(seconds=second - second // every * every)
+
+    def next_mark(self, now: datetime) -> datetime | None:
+        """Return when calls are next due to be released together; ``None`` if each surely goes by itself."""
+        last = self.last_mark(now)
+        return None if last is None else last + timedelta(seconds=max(self.bucket, self.marks))
+
+    def gone_at(self, mark: datetime) -> float:
+        """Return the calls that are released at a mark, if calls are released together."""
+        every = timedelta(seconds=max(self.bucket, self.marks))
+        return self.gone_between(mark - every, mark)
 
     def _rises(self, since: datetime, margin: float) -> list[tuple[int, float]]:
         start = since.timestamp()
         new = _at(self.new, self._place(since))
         gone = self._gone_by(start)
-        until = start + WINDOW_SECONDS + self.bucket + self.late
+        until = start + WINDOW_SECONDS + self.bucket
         rises = []
         for n in range(max(0, int((start - self.first) // STEP)), len(self.new)):
             second = self.first + n * STEP
             if second > until:
                 break
             second = max(second, int(start))
-            left = max(gone, self._gone_by(second - self.late)) - gone
+            left = self._gone_by(second) - gone
             place = (second - self.first) / STEP
             rises.append((second, _at(self.new, place) - new + margin * _at(self.margin, place) - left))
         return rises
@@ -108,9 +156,13 @@ class Outlook:
         return (instant.timestamp() - self.first) / STEP
 
     def _gone_by(self, second: float) -> float:
-        if self.bucket:
-            second = second // self.bucket * self.bucket
-        return _at(self.gone, (second - self.first) / STEP)
+        return _at(self.gone, (self._mark(second) - self.first) / STEP) + self._own_by(second)
+
+    def _own_by(self, second: float) -> int:
+        return self.own.between(0, self._mark(second))
+
+    def _mark(self, second: float) -> float:
+        return second // self.bucket * self.bucket if self.bucket else second
 
 
 @dataclass(frozen=True)
@@ -118,8 +170,9 @@ class Ahead:
     """How the use goes on from a reading.
 
     :param since: the org's instant of the reading.
-    :param seconds: since then: now, and each later point of the grid.
-    :param change: of the use by then, if others make :data:`CUT` fewer calls than expected.
+    :param seconds: since then: now, each minute of an hour unless calls leave together, and each point of the grid.
+    :param change: of the use by then, if others make :data:`CUT` fewer calls than expected, and :data:`SOONER` more of
+        theirs leave.
     :param peaks: by how much the use, margin included, may exceed that of the reading at its peak from then on.
     :param steps: whether calls leave together at the points of the grid, and not in between.
     """

@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 
 from airflow_provider_apiusage.quota.headroom import View, deficit, must_expire
 from airflow_provider_apiusage.quota.model import LimitFigures, QuotaRequest
+from airflow_provider_apiusage.quota.outlook import CUT
 
-SHORTEST = timedelta(seconds=15)
+SHORTEST = timedelta(seconds=5)
 """Two readings made because one may open the gate are at least so far apart."""
 
 OLDEST = timedelta(minutes=15)
 """While somebody waits, a reading is never older: others may have made fewer calls, and a limit may be raised."""
 
-LATE_MARKS = tuple(timedelta(seconds=s) for s in (2, 30, 60, 120, 240))
+LATE_MARKS = tuple(timedelta(seconds=s) for s in (0, 30, 60, 120, 240))
 """After a mark at which calls are due to be released together: when to look, as it may be late."""
 
 STEPS_WHILE_STALE = 10
@@ -57,22 +58,35 @@ def _of_limit(request: QuotaRequest, figures: LimitFigures, view: View) -> Wakin
     missing, now = deficit(figures), knowledge.now
     pause = shortest_pause(knowledge.staleness)
     earliest = max(now, reading.received_at + pause)
+    renewed_at = knowledge.figure(figures.name).renewed_at
+    if renewed_at is not None:
+        earliest = max(earliest, renewed_at - reading.skew)
     latest = max(earliest, reading.received_at + min(OLDEST, request.max_age))
     if missing <= view.may_be_more or now >= latest:
-        return Waking(earliest, True)
+        return Waking(earliest, earliest <= now or renewed_at is None)
     free = (figures.remaining or 0) - (figures.reserve or 0) - (figures.outstanding or 0) - figures.need
     calm = None
     if figures.peak is not None:
         calm = free + (1 - (knowledge.rules.kept_at_peak or 0)) * (figures.reserve or 0)
     opens = view.ahead.opens_at(free, calm)
-    at = latest if opens is None else min(latest, max(earliest, now + pause, opens - reading.skew))
     bound = knowledge.opens_at(figures.name, expire) if (expire := must_expire(figures)) else None
+    if opens is None:
+        at = latest
+    elif max(opens, bound or opens) - reading.skew <= now:
+        return Waking(earliest, earliest <= now or renewed_at is None)
+    else:
+        at = min(latest, max(earliest, opens - reading.skew))
     if bound is not None and bound - reading.skew > at:
         at = min(latest, bound - reading.skew)
-    mark = outlook.last_mark(view.now)
-    if mark is not None and missing <= outlook.gone_between(mark - timedelta(seconds=1), mark):
-        again = (mark - reading.skew + late for late in LATE_MARKS)
-        at = min([at, *(instant for instant in again if instant >= earliest)])
-        if any(reading.received_at < mark - reading.skew + late <= now for late in LATE_MARKS):
-            return Waking(earliest, True)
+    last, coming = outlook.last_mark(view.now), outlook.next_mark(view.now)
+    if last is None or coming is None:
+        return Waking(at, False)
+    perhaps = (1 - CUT) * missing
+    if perhaps <= outlook.gone_at(coming):
+        at = min(at, max(earliest, coming - reading.skew))
+    if perhaps <= outlook.gone_at(last):
+        late = [last - reading.skew + late for late in LATE_MARKS]
+        if any(reading.received_at < instant <= now for instant in late):
+            return Waking(earliest, earliest <= now or renewed_at is None)
+        at = min([at, *(instant for instant in late if instant >= earliest)])
     return Waking(at, False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from airflow_provider_apiusage.quota.model import (
     Reservation,
     Reserve,
 )
+
+_FIGURES = tuple(each.name for each in fields(LimitFigures))
 
 
 def request_to_json(request: QuotaRequest) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def request_to_json(request: QuotaRequest) -> dict[str, Any]:
         "max_age": request.max_age.total_seconds(),
         "on_unknown": request.on_unknown.value,
         "priority": request.priority,
+        "estimate": None if request.estimate is None else dict(request.estimate),
     }
 
 
@@ -44,6 +47,7 @@ def request_from_json(wire: Mapping[str, Any]) -> QuotaRequest:
         max_age=timedelta(seconds=wire["max_age"]),
         on_unknown=OnUnknown(wire["on_unknown"]),
         priority=wire.get("priority", 0),  # requests that began to wait under an older version have none
+        estimate=wire.get("estimate"),
     )
 
 
@@ -61,6 +65,5 @@ def reservation_to_json(reservation: Reservation) -> dict[str, Any]:
 
 def figures_to_json(figures: LimitFigures) -> dict[str, Any]:
     """Return the figures of a decision, instants as ISO text."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(figures).items()
-    }
+    values = ((name, getattr(figures, name)) for name in _FIGURES)
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values}

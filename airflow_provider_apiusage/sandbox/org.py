@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -73,8 +74,6 @@ class SandboxOrg(Accounting):
     ) -> None:
         clock = VirtualClock(start or datetime.now(UTC).replace(microsecond=0), speed)
         super().__init__(seed, clock, (settings or OrgSettings()).changed(changes), identity or Identity())
-        self.private_key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
-        self.public_key = self.private_key.public_key()
         self.sessions = Sessions(self.identity.org_id)
         self.records = Records()
         self.jobs = Jobs()
@@ -88,6 +87,16 @@ class SandboxOrg(Accounting):
         self.requests: deque[_Entry] = deque(maxlen=10_000)
         self.command_line_client_id = "PlatformCLI"
         self._numbers = itertools.count(1)
+
+    @cached_property
+    def private_key(self) -> rsa.RSAPrivateKey:
+        """The key that a client signs with, made when it is first asked for: that takes longer than all the rest."""
+        return rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+
+    @property
+    def public_key(self) -> rsa.RSAPublicKey:
+        """What the org checks signatures with."""
+        return self.private_key.public_key()
 
     @classmethod
     def seed_example(cls, **changes: Any) -> SandboxOrg:

@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from airflow_provider_apiusage.sandbox.certificates import server_context
-from airflow_provider_apiusage.sandbox.connections import connections
+from airflow_provider_apiusage.sandbox.connections import FLOWS, connection
 from airflow_provider_apiusage.sandbox.control import Control, control_app
 from airflow_provider_apiusage.sandbox.faults import Fault
 from airflow_provider_apiusage.sandbox.http import Answer, ApiError, Request
@@ -100,15 +100,15 @@ class SandboxServer:
         self._stack.close()
 
     def connections(self) -> dict[str, dict[str, Any]]:
-        """Return Airflow connections by flow; see ``connections.connections``."""
-        return connections(self.org, self.url, self.proxy_url)
+        """Return Airflow connections by flow; see :func:`connections.connection`."""
+        return {flow: self.connection(flow) for flow in FLOWS}
 
     def connection(self, flow: str = "access_token") -> dict[str, Any]:
         """Return one Airflow connection, ready for ``AIRFLOW_CONN_...`` once dumped as JSON.
 
         :raises KeyError: if there is no such flow.
         """
-        return self.connections()[flow]
+        return connection(self.org, self.url, self.proxy_url, flow)
 
     def describe(self) -> dict[str, Any]:
         """Return all addresses, as written to a ready file."""

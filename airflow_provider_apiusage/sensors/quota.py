@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,9 +19,18 @@ from airflow.providers.common.compat.sdk import (
 from airflow.sdk import timezone
 
 from airflow_provider_apiusage.hooks.context import holder_of, tell
-from airflow_provider_apiusage.quota.arguments import duration_from, needs_from, on_unknown_from, reserve_from
+from airflow_provider_apiusage.hooks.metrics import tell_gate
+from airflow_provider_apiusage.links import GATE_LINKS
+from airflow_provider_apiusage.quota.arguments import (
+    duration_from,
+    needs_from,
+    on_unknown_from,
+    priority_from,
+    reserve_from,
+)
 from airflow_provider_apiusage.quota.model import Decision, Grant, OnUnknown, QuotaRequest, Refuse
 from airflow_provider_apiusage.quota.wire import request_to_json, reservation_to_json
+from airflow_provider_apiusage.sensors.finishing import may_finish_in_triggerer, taken_up
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,6 +73,8 @@ class ApiQuotaSensor(BaseSensorOperator):
     :param priority: steps of head start in the queue, of two hours each; it makes nobody starve (templated).
     :param finish_in_triggerer: whether the triggerer ends the task when it is granted, without a worker; it never
         does if something would be lost by that (``docs/gate.md``).
+    :param by_history: whether ``calls`` is an estimate that the latest metered runs of this gate correct
+        (``docs/cost.md``): ``True``, or the arguments of ``estimate_from_history``, such as ``{"doubt": 1.2}``.
     """
 
     template_fields: Sequence[str] = (
@@ -75,6 +86,7 @@ class ApiQuotaSensor(BaseSensorOperator):
         "priority",
     )
     ui_color = "#ffe5b4"
+    operator_extra_links = GATE_LINKS
     _poking: Context | None = None
 
     def __init__(
@@ -91,6 +103,7 @@ class ApiQuotaSensor(BaseSensorOperator):
         poke_interval: timedelta | float | None = None,
         priority: int | str = 0,
         finish_in_triggerer: bool = True,
+        by_history: bool | Mapping[str, float] = False,
         **kwargs: Any,
     ) -> None:
         if poke_interval is None:
@@ -106,6 +119,7 @@ class ApiQuotaSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.priority = priority
         self.finish_in_triggerer = finish_in_triggerer
+        self.by_history = by_history
 
     def execute(self, context: Context) -> Any:
         """Ask once; then defer, or poke and reschedule as every sensor does.
@@ -187,7 +201,7 @@ class ApiQuotaSensor(BaseSensorOperator):
         from airflow_provider_apiusage.store.errors import StoreUnavailableError
 
         try:
-            request = replace(request, org_id=self.hook.get_org_id())
+            request = self._corrected(replace(request, org_id=self.hook.get_org_id()))
             decision = self.hook.gate(timedelta(seconds=self.poke_interval)).turn(request)
         except (
             *PASSING,
@@ -201,28 +215,23 @@ class ApiQuotaSensor(BaseSensorOperator):
             self.log.warning("Waiting: %s", away)
             return request, None
         tell(decision, self.log)
+        tell_gate(self.hook, request.org_id, {request.holder: decision})
         if isinstance(decision, Refuse):
             self._refuse(decision.reason)
         return request, decision
 
-    def _take_up(self, granted: dict[str, Any]) -> dict[str, Any] | None:
-        """Renew a reservation by the store alone; ``None`` if it has lapsed."""
-        from airflow_provider_apiusage.hooks.store import open_ledger
-        from airflow_provider_apiusage.store.errors import StoreUnavailableError
+    def _corrected(self, request: QuotaRequest) -> QuotaRequest:
+        """Return the request as earlier runs of this gate correct it, if they are to; it keeps what they corrected."""
+        if not self.by_history:
+            return request
+        how = self.by_history if isinstance(self.by_history, Mapping) else {}
+        holder = request.holder
+        found = self.hook.estimate_from_history(request.needs, holder.dag_id, holder.task_id, **how)
+        self.log.info("Corrected by earlier runs: %s", found.reason)
+        return replace(request, needs=found.needs, estimate=request.needs)
 
-        now = timezone.utcnow()
-        try:
-            held = open_ledger(self.store_conn_id).renew(
-                granted["reservation_id"], duration_from("lease", self.lease), now
-            )
-        except StoreUnavailableError as away:
-            if datetime.fromisoformat(granted["held_until"]) <= now:
-                raise
-            self.log.warning(
-                "The reservation holds until %s: its lease could not be renewed. %s", granted["held_until"], away
-            )
-            return granted
-        return None if held is None else reservation_to_json(held)
+    def _take_up(self, granted: dict[str, Any]) -> dict[str, Any] | None:
+        return taken_up(granted, duration_from("lease", self.lease), self.store_conn_id)
 
     def _refuse(self, reason: str) -> NoReturn:
         """A refusal is a verdict about quota, so ``soft_fail`` skips; asking again cannot help, so nothing retries."""
@@ -234,7 +243,7 @@ class ApiQuotaSensor(BaseSensorOperator):
         from airflow_provider_apiusage.triggers.quota import ENDS_WITH_XCOMS, ApiQuotaTrigger
 
         wire = request_to_json(request)
-        if self._may_finish_in_triggerer():
+        if self.finish_in_triggerer and may_finish_in_triggerer(self, as_written=ApiQuotaSensor):
             wire[ENDS_WITH_XCOMS] = ["return_value"] if self.do_xcom_push else []
         self.defer(
             trigger=ApiQuotaTrigger(
@@ -245,26 +254,6 @@ class ApiQuotaSensor(BaseSensorOperator):
             ),
             method_name="execute_complete",
             timeout=self._time_left(context),
-        )
-
-    def _may_finish_in_triggerer(self) -> bool:
-        """Whether nothing is lost by it: Airflow then sends no asset events, calls nobody, asks no XCom backend."""
-        from airflow.sdk.execution_time.xcom import XCom
-
-        try:
-            from airflow.sdk.listener import get_listener_manager
-        except ImportError:  # before Airflow 3.2
-            from airflow.listeners.listener import get_listener_manager  # type: ignore[assignment]
-
-        of_ours = type(self)
-        return (
-            self.finish_in_triggerer
-            and not (self.outlets or self.on_success_callback or getattr(self, "_post_execute_hook", None))
-            and of_ours.post_execute is BaseSensorOperator.post_execute
-            and of_ours.execute_complete is ApiQuotaSensor.execute_complete
-            and not getattr(self, "returns_dag_result", False)
-            and XCom.__name__ == "BaseXCom"
-            and not get_listener_manager().has_listeners
         )
 
     def _time_left(self, context: Context) -> timedelta:
@@ -302,16 +291,3 @@ class ApiQuotaSensor(BaseSensorOperator):
         from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 
         return ApiUsageHook(self.salesforce_conn_id, self.store_conn_id)
-
-
-def priority_from(value: Any) -> int:
-    """Return the priority that a DAG author wrote.
-
-    :raises ValueError: if it is not a whole number.
-    """
-    try:
-        if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-            return int(value)
-    except ValueError:
-        pass
-    raise ValueError(f"priority must be a whole number, not {value!r}.")

@@ -8,13 +8,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from airflow_provider_apiusage import __version__
 from airflow_provider_apiusage.store.errors import StoreSchemaError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 VERSION_TABLE = "apiusage_alembic_version"
@@ -79,6 +83,7 @@ def looking(engine: Engine) -> Iterator[Connection]:
     """One transaction that only reads, and sees the store as it was at one moment, whatever is written meanwhile.
 
     :raises StoreUnavailableError: if the store cannot be reached or read.
+    :raises StoreSchemaError: if it lacks something, because a newer version of the package has migrated it meanwhile.
     """
     with _translated(engine), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
@@ -95,6 +100,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     committed meanwhile.
 
     :raises StoreUnavailableError: if the store cannot be reached or written.
+    :raises StoreSchemaError: as :func:`looking` does.
     """
     options: dict[str, Any] = {_WRITES: True}
     if engine.dialect.name == "postgresql":
@@ -112,12 +118,61 @@ def _translated(engine: Engine) -> Iterator[None]:
     except (IntegrityError, DataError):
         raise
     except DBAPIError as failed:
+        if _misses_something(failed) and (newer := _newer_schema(engine)) is not None:
+            raise newer from None
         raise StoreUnavailableError(
             f"The store cannot be used: {' '.join(str(failed.orig).split())}.",
             name_of(engine),
             "Check that the database runs, that the connection's user may read and write it (for SQLite: the file and "
             "its folder), and that [apiusage] store_conn_id names the right one.",
         ) from None
+
+
+def _misses_something(failed: DBAPIError) -> bool:
+    """Whether a table or column is not there: perhaps because a newer version has migrated the store meanwhile."""
+    return isinstance(failed, ProgrammingError) or "no such" in str(failed.orig) or "has no column" in str(failed.orig)
+
+
+def _newer_schema(engine: Engine) -> StoreSchemaError | None:
+    try:
+        with engine.connect() as connection:
+            _current_revision(connection, _migrations())
+    except StoreSchemaError as newer:
+        return newer
+    except SQLAlchemyError:
+        pass
+    return None
+
+
+def _migrations() -> Config:
+    from alembic.config import Config
+
+    # What Alembic tells at every start would stand in every task's log.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _current_revision(connection: Connection, migrations: Config) -> tuple[str | None, str | None]:
+    """Return the revision of the schema that the store has, and the newest that this version knows.
+
+    :raises StoreSchemaError: if the store's is newer.
+    """
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(migrations)
+    head = script.get_current_head()
+    revision = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if revision is not None and revision not in {each.revision for each in script.walk_revisions()}:
+        raise StoreSchemaError(
+            f"The store's schema is {revision}, which is newer than {head}, the newest that "
+            f"airflow-provider-apiusage {__version__} knows.",
+            name_of(connection.engine),
+            "Upgrade airflow-provider-apiusage here to the version that the other hosts use, and start this anew.",
+        )
+    return revision, head
 
 
 def name_of(engine: Engine) -> str:
@@ -133,35 +188,15 @@ def migrate(engine: Engine) -> None:
     :raises StoreUnavailableError: if the store cannot be reached or written.
     """
     from alembic import command
-    from alembic.config import Config
-    from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
-    # What Alembic tells at every start would stand in every task's log.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
-    head = script.get_current_head()
-    known = {revision.revision for revision in script.walk_revisions()}
-
-    def current(connection: Connection) -> str | None:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        revision = context.get_current_revision()
-        if revision is not None and revision not in known:
-            raise StoreSchemaError(
-                f"The store's schema is {revision}, which is newer than this version's {head}.",
-                name_of(engine),
-                "Upgrade airflow-provider-apiusage here to the version that the other hosts use.",
-            )
-        return revision
-
+    migrations = _migrations()
     with looking(engine) as connection:
-        if current(connection) == head:
+        current, head = _current_revision(connection, migrations)
+        if current == head:
             return
     with _migrating, writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        if current(connection) != head:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        if _current_revision(connection, migrations)[0] != head:
+            migrations.attributes["connection"] = connection
+            command.upgrade(migrations, "head")

@@ -11,9 +11,14 @@ from airflow_provider_apiusage.quota.model import LeaseState
 from airflow_provider_apiusage.quota.order import PastGrant
 from airflow_provider_apiusage.store.lease_rows import draws_of, held_of
 from airflow_provider_apiusage.store.schema import lease
+from airflow_provider_apiusage.usage.model import WINDOW
 
-PIECE = timedelta(minutes=15)
-"""What a load that was not metered has spent is spread over its time in pieces so long."""
+FINE = timedelta(seconds=15)
+"""What a metered load has spent between two totals is spread in pieces so long at most: what is not counted as one's
+own at the right time is taken for others' calls, and somebody may wait for it to leave the window."""
+
+COARSE = timedelta(minutes=15)
+"""What a load that was not metered has spent is a guess; once it has left the window, pieces so long do."""
 
 
 def grants_since(connection: Connection, org_id: str, since: datetime) -> tuple[PastGrant, ...]:
@@ -49,14 +54,15 @@ def _pieces(row: Row[tuple[object, ...]], name: str, now: datetime) -> Iterator[
         before, spent_before = row.granted_at, 0
         for at, spent in course:
             total = spent.get(name, spent_before)
-            yield from _spread(total - spent_before, before, at)
+            yield from _spread(total - spent_before, before, at, FINE)
             before, spent_before = at, total
     else:
-        yield from _spread(held_of(row).get(name, 0), row.granted_at, row.ended_at or now)
+        end = row.ended_at or now
+        yield from _spread(held_of(row).get(name, 0), row.granted_at, end, FINE if end > now - WINDOW else COARSE)
 
 
-def _spread(calls: int, start: datetime, end: datetime) -> Iterator[tuple[float, int]]:
-    pieces = max(1, -(-(end - start) // PIECE))
+def _spread(calls: int, start: datetime, end: datetime, piece: timedelta) -> Iterator[tuple[float, int]]:
+    pieces = max(1, -(-(end - start) // piece))
     for n in range(pieces if calls > 0 else 0):
         at = start + (end - start) * (n + 0.5) / pieces
         yield at.timestamp(), calls * (n + 1) // pieces - calls * n // pieces

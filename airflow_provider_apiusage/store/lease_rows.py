@@ -21,7 +21,16 @@ from airflow_provider_apiusage.quota.order import in_order
 from airflow_provider_apiusage.store.schema import lease
 
 LIVE = (LeaseState.WAITING.value, LeaseState.GRANTED.value)
-TERMS = ("needs", "reserve_calls", "reserve_share", "lease_seconds", "max_age_seconds", "on_unknown", "priority")
+TERMS = (
+    "needs",
+    "reserve_calls",
+    "reserve_share",
+    "lease_seconds",
+    "max_age_seconds",
+    "on_unknown",
+    "priority",
+    "estimate",
+)
 
 
 def of_holder(holder: Holder) -> ColumnElement[bool]:
@@ -58,6 +67,7 @@ def terms(request: QuotaRequest) -> dict[str, Any]:
         "max_age_seconds": request.max_age.total_seconds(),
         "on_unknown": request.on_unknown.value,
         "priority": request.priority,
+        "estimate": None if request.estimate is None else dict(request.estimate),
     }
 
 
@@ -83,6 +93,7 @@ def request_from(row: Row[Any]) -> QuotaRequest:
         max_age=timedelta(seconds=row.max_age_seconds),
         on_unknown=OnUnknown(row.on_unknown),
         priority=row.priority,
+        estimate=row.estimate,
     )
 
 

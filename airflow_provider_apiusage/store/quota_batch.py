@@ -24,9 +24,9 @@ from airflow_provider_apiusage.store.lease_rows import (
     reservation_from,
     serves,
     terms,
-    terms_from,
 )
 from airflow_provider_apiusage.store.schema import decision, lease, reading
+from airflow_provider_apiusage.store.waiting_rows import WaitingRow
 from airflow_provider_apiusage.usage.model import WINDOW, ReadingSource
 
 FEW = 8
@@ -41,12 +41,27 @@ class Decided:
     """One decision to be kept.
 
     :param kind: ``"grant"``, ``"wait"`` or ``"refuse"``.
+    :param unless_waits_since: a wait is not kept again, whatever its reason, if the last one kept is younger (our
+        clock); ``None`` to keep each change of reason.
     """
 
     request: QuotaRequest
     kind: str
     reason: str
     figures: Sequence[LimitFigures]
+    unless_waits_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What came of joining.
+
+    :param held: the reservations of those who hold one already.
+    :param waits_until: of the others, until when their requests wait unless they are renewed (our clock).
+    """
+
+    held: Mapping[Holder, Reservation]
+    waits_until: Mapping[Holder, datetime]
 
 
 def live_rows(connection: Connection, org_id: str, holders: Collection[Holder]) -> dict[Holder, Row[Any]]:
@@ -61,22 +76,36 @@ def live_rows(connection: Connection, org_id: str, holders: Collection[Holder]) 
 
 
 def join_all(
-    connection: Connection, org_id: str, requests: Iterable[QuotaRequest], now: datetime, waits_until: datetime
-) -> dict[Holder, Reservation]:
-    """Let many requests enter the queue, or renew what their holders have; see ``Turn.join``.
+    connection: Connection,
+    org_id: str,
+    waiting: Mapping[Holder, WaitingRow],
+    requests: Iterable[QuotaRequest],
+    now: datetime,
+    waits_until: datetime,
+    seen: Mapping[Holder, datetime],
+    enough: datetime,
+) -> tuple[Joined, bool]:
+    """Let many requests enter the queue, or renew what their holders have; see ``Turn.join_all``.
 
-    :returns: the reservations of those who hold one already.
+    :param waiting: the org's queue.
+    :returns: what came of it, and whether the queue is another now than it was.
     """
     asked = {request.holder: request for request in requests}
-    live = live_rows(connection, org_id, asked)
+    live = live_rows(connection, org_id, [holder for holder in asked if holder not in waiting])
     held: dict[Holder, Reservation] = {}
-    waiting, outgrown, entering = [], [], []
+    untils: dict[Holder, datetime] = {}
+    renewed, changed, outgrown, entering = [], [], [], []
     for holder, request in asked.items():
-        row = live.get(holder)
-        if row is None:
+        waits = waiting.get(holder)
+        if waits is not None:
+            untils[holder] = waits.held_until
+            if waits.held_until < enough or seen.get(holder) != waits.held_until:
+                renewed.append(waits.id)
+                untils[holder] = waits_until
+            if not _same_terms(waits.request, request):
+                changed.append({"row": waits.id, **terms(request)})
+        elif (row := live.get(holder)) is None:
             entering.append(request)
-        elif row.state == LeaseState.WAITING.value:
-            waiting.append((row, request))
         elif serves(row, request.needs):
             held[holder] = replace(reservation_from(row), held_until=max(row.held_until, now + request.lease))
         else:
@@ -84,80 +113,108 @@ def join_all(
             entering.append(request)
     end_all(connection, outgrown, LeaseState.RELEASED, now)
     _update_rows(connection, [{"row": live[holder].id, "held_until": each.held_until} for holder, each in held.items()])
-    changed = [(row, request) for row, request in waiting if terms_from(row) != terms(request)]
-    _update_rows(connection, [{"row": row.id, **terms(request)} for row, request in changed])
-    for start in range(0, len(waiting), MOST_PARAMETERS):
-        ids = [row.id for row, _ in waiting[start : start + MOST_PARAMETERS]]
+    _update_rows(connection, changed)
+    for start in range(0, len(renewed), MOST_PARAMETERS):
+        ids = renewed[start : start + MOST_PARAMETERS]
         connection.execute(update(lease).where(lease.c.id.in_(ids)).values(held_until=waits_until))
     _enter(connection, org_id, entering, now, waits_until)
-    return held
+    untils |= {request.holder: waits_until for request in entering}
+    return Joined(held, untils), bool(renewed or changed or entering)
+
+
+def _same_terms(one: QuotaRequest, other: QuotaRequest) -> bool:
+    return (
+        (one.needs, one.estimate) == (other.needs, other.estimate)
+        and (one.reserve, one.lease, one.max_age) == (other.reserve, other.lease, other.max_age)
+        and (one.on_unknown, one.priority) == (other.on_unknown, other.priority)
+    )
 
 
 def grant_all(
-    connection: Connection, org_id: str, requests: Iterable[QuotaRequest], now: datetime
+    connection: Connection,
+    org_id: str,
+    waiting: Mapping[Holder, WaitingRow],
+    requests: Iterable[QuotaRequest],
+    now: datetime,
 ) -> dict[Holder, Reservation]:
     """Turn waiting requests into reservations.
 
+    :param waiting: the org's queue.
     :raises LookupError: if one of the holders is not waiting.
     """
-    asked = {request.holder: request for request in requests}
-    live = live_rows(connection, org_id, asked)
-    granted = {
-        holder: replace(
-            reservation_from(waiting_row(live, holder, org_id)), granted_at=now, held_until=now + request.lease
+    granted, changes = {}, []
+    for request in requests:
+        row = waiting_row(waiting, request.holder, org_id)
+        until = now + request.lease
+        granted[request.holder] = Reservation(
+            row.reservation_id, org_id, request.holder, dict(row.request.needs), now, until
         )
-        for holder, request in asked.items()
-    }
-    _update_rows(
-        connection,
-        [
-            {
-                "row": live[holder].id,
-                "state": LeaseState.GRANTED.value,
-                "granted_at": now,
-                "held_until": each.held_until,
-            }
-            for holder, each in granted.items()
-        ],
-    )
+        changes.append({"row": row.id, "state": LeaseState.GRANTED.value, "granted_at": now, "held_until": until})
+    _update_rows(connection, changes)
     return granted
 
 
-def record_all(connection: Connection, org_id: str, decided: Sequence[Decided], now: datetime) -> None:
+def record_all(
+    connection: Connection,
+    org_id: str,
+    waiting: Mapping[Holder, WaitingRow],
+    decided: Sequence[Decided],
+    now: datetime,
+) -> dict[Holder, datetime]:
     """Keep decisions with their figures; one that is the holder's last one over again is not kept again.
 
+    :param waiting: the org's queue.
+    :returns: when the last decision of each that is kept was made.
     :raises LookupError: if one of the holders neither waits nor holds anything.
     """
-    if not decided:
-        return
-    last_id = select(func.max(decision.c.id)).where(decision.c.reservation_id == lease.c.reservation_id)
-    columns: list[Any] = [lease.c.reservation_id, *holder_columns(), decision.c.kind, decision.c.reason]
-    known = (
-        select(*columns)
-        .outerjoin(decision, decision.c.id == last_id.correlate(lease).scalar_subquery())
-        .where(lease.c.org_id == org_id, lease.c.state.in_(LIVE))
-    )
-    if len(decided) == 1:
-        known = known.where(of_holder(decided[0].request.holder))
-    last = {holder_from(row): row for row in connection.execute(known)}
-    rows = []
-    for each in decided:
-        row = last.get(each.request.holder)
+    holders = [each.request.holder for each in decided]
+    live = live_rows(connection, org_id, [holder for holder in holders if holder not in waiting])
+    named: dict[Holder, str] = {}
+    for holder in holders:
+        row = waiting.get(holder) or live.get(holder)
         if row is None:
-            raise LookupError(f"{each.request.holder} neither waits for quota of org {org_id} nor holds any.")
-        if (row.kind, row.reason) != (each.kind, each.reason):
-            rows.append(
-                {
-                    "org_id": org_id,
-                    "reservation_id": row.reservation_id,
-                    "decided_at": now,
-                    "kind": each.kind,
-                    "reason": each.reason,
-                    "figures": [figures_to_json(one) for one in each.figures],
-                }
-            )
+            raise LookupError(f"{holder} neither waits for quota of org {org_id} nor holds any.")
+        named[holder] = row.reservation_id
+    last = _last_decisions(connection, [named[each.request.holder] for each in decided])
+    kept, rows = {}, []
+    for each in decided:
+        holder = each.request.holder
+        before = last.get(named[holder])
+        if before is not None and _is_old_news(each, before):
+            kept[holder] = before.decided_at
+            continue
+        kept[holder] = now
+        rows.append(
+            {
+                "org_id": org_id,
+                "reservation_id": named[holder],
+                "decided_at": now,
+                "kind": each.kind,
+                "reason": each.reason,
+                "figures": [figures_to_json(one) for one in each.figures],
+            }
+        )
     if rows:
         connection.execute(insert(decision), rows)
+    return kept
+
+
+def _last_decisions(connection: Connection, reservation_ids: Sequence[str]) -> dict[str, Row[Any]]:
+    c = decision.c
+    last: dict[str, Row[Any]] = {}
+    for start in range(0, len(reservation_ids), MOST_PARAMETERS):
+        some = reservation_ids[start : start + MOST_PARAMETERS]
+        newest = select(func.max(c.id)).where(c.reservation_id.in_(some)).group_by(c.reservation_id)
+        found = connection.execute(select(c.reservation_id, c.kind, c.reason, c.decided_at).where(c.id.in_(newest)))
+        last |= {row.reservation_id: row for row in found}
+    return last
+
+
+def _is_old_news(decided: Decided, last: Row[Any]) -> bool:
+    if last.kind != decided.kind:
+        return False
+    since = decided.unless_waits_since
+    return bool(last.reason == decided.reason or (since is not None and last.decided_at > since))
 
 
 def leave_all(connection: Connection, org_id: str, left: Mapping[Holder, datetime], now: datetime) -> None:
@@ -186,13 +243,18 @@ def end_all(connection: Connection, rows: Iterable[Row[Any]], state: LeaseState,
     _update_rows(connection, [{"row": row.id, **ending(row, state, now)} for row in rows])
 
 
-def waiting_row(live: Mapping[Holder, Row[Any]], holder: Holder, org_id: str) -> Row[Any]:
-    """Return a holder's lease.
+def end_waiting(connection: Connection, rows: Iterable[WaitingRow], state: LeaseState, now: datetime) -> None:
+    """Take requests out of the queue now."""
+    _update_rows(connection, [{"row": row.id, "state": state.value, "ended_at": now} for row in rows])
+
+
+def waiting_row(waiting: Mapping[Holder, WaitingRow], holder: Holder, org_id: str) -> WaitingRow:
+    """Return a holder's place in the queue.
 
     :raises LookupError: if it is not waiting.
     """
-    row = live.get(holder)
-    if row is None or row.state != LeaseState.WAITING.value:
+    row = waiting.get(holder)
+    if row is None:
         raise LookupError(f"{holder} is not waiting for quota of org {org_id}.")
     return row
 

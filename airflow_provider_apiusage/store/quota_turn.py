@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select, update
 
 from airflow_provider_apiusage.quota.model import Holder, LeaseState, LimitFigures, QuotaRequest, Reservation
-from airflow_provider_apiusage.quota.order import PastGrant
+from airflow_provider_apiusage.quota.order import PastGrant, in_order
 from airflow_provider_apiusage.quota.policy import Reported
 from airflow_provider_apiusage.store import quota_batch as batch
 from airflow_provider_apiusage.store.lease_history import grants_since
-from airflow_provider_apiusage.store.lease_rows import LIVE, queue, unseen_of
-from airflow_provider_apiusage.store.quota_batch import Decided
+from airflow_provider_apiusage.store.lease_outstanding import outstanding
+from airflow_provider_apiusage.store.lease_rows import LIVE
+from airflow_provider_apiusage.store.quota_batch import Decided, Joined
 from airflow_provider_apiusage.store.schema import lease, org, reading
+from airflow_provider_apiusage.store.standing_figure import figure_as_of
 from airflow_provider_apiusage.store.usage_store import latest_readings, readings_between
+from airflow_provider_apiusage.store.waiting_rows import WaitingRow, waiting_rows
 from airflow_provider_apiusage.usage.model import STALENESS, WINDOW, LimitReading, ReadingSource
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Turn:
@@ -26,9 +32,11 @@ class Turn:
     def __init__(self, connection: Connection, org_id: str) -> None:
         self._connection = connection
         self.org_id = org_id
+        self._queue: dict[Holder, WaitingRow] | None = None  # read once: nobody else changes it during the turn
 
     def lapse(self, now: datetime) -> None:
         """End the leases whose time is up; at exactly ``held_until`` it is up. They ended then, not now."""
+        self._queue = None
         self._connection.execute(
             update(lease)
             .where(lease.c.org_id == self.org_id, lease.c.state.in_(LIVE), lease.c.held_until <= now)
@@ -48,20 +56,33 @@ class Turn:
         :param waits_until: when the request leaves the queue unless it asks again.
         :returns: the reservation, if the holder has one; ``None`` if it is waiting now.
         """
-        return self.join_all([request], now, waits_until).get(request.holder)
+        return self.join_all([request], now, waits_until).held.get(request.holder)
 
     def join_all(
-        self, requests: Iterable[QuotaRequest], now: datetime, waits_until: datetime
-    ) -> dict[Holder, Reservation]:
+        self,
+        requests: Iterable[QuotaRequest],
+        now: datetime,
+        waits_until: datetime,
+        *,
+        seen: Mapping[Holder, datetime] = MappingProxyType({}),
+        enough: datetime = NEVER,
+    ) -> Joined:
         """Let many enter the queue, or renew what they have, as :meth:`join` does for one.
 
-        :returns: the reservations of those who hold one; the others are waiting now.
+        :param seen: until when requests waited, as the caller left them; what another process has renewed since is
+            renewed again, so that it can tell that it is not the only one.
+        :param enough: what waits as long as that, and as it was left, is not renewed now.
         """
-        return batch.join_all(self._connection, self.org_id, requests, now, waits_until)
+        joined, changed = batch.join_all(
+            self._connection, self.org_id, self._waiting, requests, now, waits_until, seen, enough
+        )
+        if changed:
+            self._queue = None
+        return joined
 
     def queue(self) -> tuple[QuotaRequest, ...]:
         """Return the waiting requests, first come first."""
-        return queue(self._connection, self.org_id)
+        return tuple(in_order(row.request for row in self._waiting.values()))
 
     def latest_readings(self, names: Collection[str]) -> dict[str, LimitReading]:
         """Return the latest org-wide reading of each limit; absent where there is none."""
@@ -104,37 +125,28 @@ class Turn:
         readings: Mapping[str, LimitReading],
         names: Collection[str],
         now: datetime,
-        staleness: timedelta = STALENESS,
+        ages: Mapping[str, timedelta] | None = None,
     ) -> dict[str, int]:
         """Return, by limit, what is granted and may not show in its latest reading yet.
 
-        That is every reservation held, and every one that ended (released or lapsed) less than ``staleness`` before
-        the reading arrived, or after it: its calls may still be missing there. Without a reading, everything that ended
-        within the last 24 hours counts. What a load had drawn ``staleness`` before the reading arrived is there.
+        That is every reservation held, and every one that ended (released or lapsed) after the instant that the
+        reading shows: its calls may be missing there. Without a reading, everything that ended within the last 24
+        hours counts. What a load had drawn by the instant that the reading shows is there; see
+        :mod:`.standing_figure` for figures that stand still, and clocks of ours that differ.
 
         :param readings: from :meth:`latest_readings`.
         :param names: the limits asked about.
         :param now: our clock.
-        :param staleness: how old the org's figures may be when they are read.
+        :param ages: by limit name, how old the figure may have been when the reading arrived; :data:`STALENESS` where
+            nothing is told.
         """
-        earliest = min(
-            [readings[name].received_at - staleness if name in readings else now - WINDOW for name in names],
-            default=now,
-        )
-        # Two questions, not one with "or": each has an index that passes over the history of the org.
-        columns = (lease.c.needs, lease.c.held, lease.c.draws, lease.c.state, lease.c.ended_at)
-        needs = select(*columns).where(lease.c.org_id == self.org_id)
-        held = [
-            *self._connection.execute(needs.where(lease.c.state == LeaseState.GRANTED.value)),
-            *self._connection.execute(needs.where(lease.c.granted_at.is_not(None), lease.c.ended_at > earliest)),
-        ]
-        totals = dict.fromkeys(names, 0)
-        for row in held:
-            for name in names:
-                seen_since = readings[name].received_at - staleness if name in readings else now - WINDOW
-                if row.state == LeaseState.GRANTED.value or row.ended_at > seen_since:
-                    totals[name] += unseen_of(row, name, seen_since)
-        return totals
+        shown = {
+            name: figure_as_of(self._connection, readings[name], now) - (ages or {}).get(name, STALENESS)
+            if name in readings
+            else now - WINDOW
+            for name in names
+        }
+        return outstanding(self._connection, self.org_id, shown)
 
     def reading_would_settle(
         self,
@@ -179,7 +191,9 @@ class Turn:
 
         :raises LookupError: if one of the holders is not waiting.
         """
-        return batch.grant_all(self._connection, self.org_id, requests, now)
+        granted = batch.grant_all(self._connection, self.org_id, self._waiting, requests, now)
+        self._forget(granted)
+        return granted
 
     def refuse(self, request: QuotaRequest, now: datetime) -> None:
         """Take the holder's waiting request out of the queue for good.
@@ -193,10 +207,9 @@ class Turn:
 
         :raises LookupError: if one of the holders is not waiting.
         """
-        holders = [request.holder for request in requests]
-        live = batch.live_rows(self._connection, self.org_id, holders)
-        rows = [batch.waiting_row(live, holder, self.org_id) for holder in holders]
-        batch.end_all(self._connection, rows, LeaseState.REFUSED, now)
+        rows = [batch.waiting_row(self._waiting, request.holder, self.org_id) for request in requests]
+        batch.end_waiting(self._connection, rows, LeaseState.REFUSED, now)
+        self._forget(row.request.holder for row in rows)
 
     def leave(self, holder: Holder, now: datetime, *, release: bool = False, keep_place: bool = False) -> None:
         """Take the holder's waiting request out of the queue; nothing to take out is no error.
@@ -205,6 +218,7 @@ class Turn:
         :param keep_place: whether it stands where it stood if it asks again within a day.
         """
         live = self._live(holder)
+        self._queue = None
         if live is not None and live.state == LeaseState.WAITING.value:
             state = LeaseState.LAPSED if keep_place else LeaseState.WITHDRAWN
             batch.end_all(self._connection, [live], state, now)
@@ -217,6 +231,7 @@ class Turn:
         :param left: holders, and until when the lease of each ran when it was last renewed for who has gone.
         """
         batch.leave_all(self._connection, self.org_id, left, now)
+        self._queue = None
 
     def record(
         self, request: QuotaRequest, now: datetime, kind: str, reason: str, figures: Sequence[LimitFigures]
@@ -231,12 +246,13 @@ class Turn:
         """
         self.record_all([Decided(request, kind, reason, figures)], now)
 
-    def record_all(self, decided: Sequence[Decided], now: datetime) -> None:
+    def record_all(self, decided: Sequence[Decided], now: datetime) -> Mapping[Holder, datetime]:
         """Keep decisions with the figures they were made from, as :meth:`record` does for one.
 
+        :returns: when the last decision of each that is kept was made; now, if it is this one.
         :raises LookupError: if one of the holders neither waits nor holds anything.
         """
-        batch.record_all(self._connection, self.org_id, decided, now)
+        return batch.record_all(self._connection, self.org_id, self._waiting, decided, now)
 
     def signs(self) -> tuple[datetime | None, ...]:
         """Return what :meth:`QuotaLedger.signs` does; what comes later than this question is news to who asks it."""
@@ -277,5 +293,16 @@ class Turn:
             .values(poll_claimed_until=until)
         )
 
+    @property
+    def _waiting(self) -> dict[Holder, WaitingRow]:
+        """The org's queue, first come first."""
+        if self._queue is None:
+            self._queue = waiting_rows(self._connection, self.org_id)
+        return self._queue
+
     def _live(self, holder: Holder) -> Row[Any] | None:
         return batch.live_rows(self._connection, self.org_id, [holder]).get(holder)
+
+    def _forget(self, holders: Iterable[Holder]) -> None:
+        for holder in holders:
+            self._waiting.pop(holder, None)

@@ -30,6 +30,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 LIVE = "state IN ('waiting', 'granted')"
 METERED = "spent IS NOT NULL"
+OPEN = "resolved_at IS NULL"
 
 
 class Instant(TypeDecorator[datetime]):
@@ -82,6 +83,16 @@ org = Table(
     Column("poll_claimed_until", Instant),
     Column("logs_listed_at", Instant),
     Column("logs_listed_since", Instant),
+)
+
+org_connection = Table(
+    "apiusage_org_connection",
+    metadata,
+    Column("org_id", String(18), nullable=False),
+    Column("conn_id", String(250), nullable=False),
+    Column("instance_url", Text),
+    Column("seen_at", Instant, nullable=False),
+    PrimaryKeyConstraint("org_id", "conn_id"),
 )
 
 snapshot = Table(
@@ -242,6 +253,7 @@ lease = Table(
     ),
     Index(None, "org_id", "state"),
     Index(None, "org_id", "ended_at"),
+    Index(None, "dag_id", "requested_at"),
     Index(
         "ix_apiusage_lease_metered",
         "org_id", "dag_id", "task_id", "ended_at",
@@ -262,4 +274,41 @@ decision = Table(
     Column("figures", JSON, nullable=False),
     Index(None, "org_id", "decided_at"),
     Index(None, "reservation_id", "id"),
+)
+
+alert = Table(
+    "apiusage_alert",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("org_id", String(18), nullable=False),
+    Column("scope", String(600), nullable=False),
+    Column("rule", String(250), nullable=False),
+    Column("limit_name", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("resolved_at", Instant),
+    Column("due_at", Instant),
+    Column("claimed_until", Instant),
+    Column("finished_at", Instant),
+    Column("opened", JSON, nullable=False),
+    Column("resolved", JSON(none_as_null=True)),
+    Column("told", JSON, nullable=False),
+    # One alert of a rule is open at a time, whoever evaluates it.
+    Index(
+        "uq_apiusage_alert_open",
+        "org_id", "scope", "rule",
+        unique=True,
+        sqlite_where=text(OPEN),
+        postgresql_where=text(OPEN),
+    ),
+    Index(None, "org_id", "scope", "finished_at"),
+    Index(None, "org_id", "resolved_at"),
+)  # fmt: skip
+
+alert_watch = Table(
+    "apiusage_alert_watch",
+    metadata,
+    Column("org_id", String(18), nullable=False),
+    Column("scope", String(600), nullable=False),
+    Column("evidence_at", Instant, nullable=False),
+    PrimaryKeyConstraint("org_id", "scope"),
 )

@@ -11,21 +11,24 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import random
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow.sdk import timezone
 from asgiref.sync import sync_to_async
 
-from airflow_provider_apiusage.quota.model import Decision, Grant, Holder, QuotaRequest, Wait
+from airflow_provider_apiusage.hooks.metrics import tell_gate
+from airflow_provider_apiusage.quota.model import Grant, Holder, QuotaRequest, Wait
+from airflow_provider_apiusage.triggers.waiter import Away, HubKey, Waiter
 
 if TYPE_CHECKING:
-    from airflow_provider_apiusage.gate import Gate, Turned
+    from airflow_provider_apiusage.gate import Gate, Place, Turned
     from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 
 log = logging.getLogger(__name__)
@@ -41,68 +44,6 @@ LOOK = 10.0
 
 AFTER_AN_OUTAGE = 5.0
 """Seconds until org or store are tried again; each time twice as many, up to the poll interval."""
-
-
-class HubKey(NamedTuple):
-    """What the gates of one hub have in common.
-
-    :param org_id: empty until the org can be reached for the first time.
-    """
-
-    salesforce_conn_id: str
-    store_conn_id: str | None
-    org_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Away:
-    """No decision: org or store could not be reached, and will be tried again."""
-
-    reason: str
-
-
-Answer = Decision | Away
-_T = TypeVar("_T")
-
-
-class Waiter:
-    """One gate at a hub; iterate over it for its answers."""
-
-    __slots__ = ("_answer", "_heard", "_news", "poll_interval", "request")
-
-    def __init__(self, request: QuotaRequest, poll_interval: float) -> None:
-        self.request = request
-        self.poll_interval = poll_interval
-        self._answer: Answer | Exception | None = None
-        self._heard = ""
-        self._news = asyncio.Event()
-
-    async def __aiter__(self) -> AsyncIterator[Answer]:
-        """Yield each answer that says something new: a grant or a refusal is the last one.
-
-        :raises Exception: what keeps the hub from going on.
-        """
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            if isinstance(self._answer, Exception):
-                raise self._answer
-            assert self._answer is not None
-            yield self._answer
-
-    @property
-    def granted(self) -> Grant | None:
-        """What the hub told last, if that was a grant."""
-        return self._answer if isinstance(self._answer, Grant) else None
-
-    def tell(self, answer: Answer | Exception) -> None:
-        """Wake the gate, unless it has heard the same reason for waiting already."""
-        if isinstance(answer, (Wait, Away)):
-            if answer.reason == self._heard:
-                return
-            self._heard = answer.reason
-        self._answer = answer
-        self._news.set()
 
 
 @contextmanager
@@ -130,6 +71,9 @@ def waiting_at_hub(key: HubKey, request: QuotaRequest, poll_interval: float) -> 
         hub.drop(waiter)
 
 
+_T = TypeVar("_T")
+
+
 class Hub:
     """See the module; made and joined by :func:`waiting_at_hub`.
 
@@ -143,9 +87,10 @@ class Hub:
         self._org_id = key.org_id
         self._waiters: dict[Waiter, None] = {}
         self._asking: dict[Holder, QuotaRequest] = {}  # whom the present turn is about
-        self._seen: dict[Holder, datetime] = {}  # until when their leases run, as our last turn left them
+        self._seen: dict[Holder, Place] = {}  # where they stand, as our last turn left them
         self._leaving: dict[Holder, datetime | None] = {}  # cancelled during the present turn
         self._left: dict[Holder, datetime] = {}  # cancelled: to be taken out by the next turn
+        self._remark = ""  # of the last turn
         self._signs: tuple[datetime | None, ...] = ()
         self._woken = asyncio.Event()
         self._hook: ApiUsageHook | None = None
@@ -170,7 +115,8 @@ class Hub:
         holder, granted = waiter.request.holder, waiter.granted
         if any(other.request.holder == holder for other in self._waiters if other is not waiter):
             return
-        seen = granted.reservation.held_until if granted else self._seen.get(holder)
+        place = self._seen.get(holder)
+        seen = granted.reservation.held_until if granted else place.held_until if place else None
         if holder in self._asking:
             self._leaving[holder] = seen  # the present turn renews it
         elif seen is not None:
@@ -213,7 +159,7 @@ class Hub:
             if self._hook is None:
                 self._hook = await self._prepared_hook()
                 self._hook_is_new = True
-            outcome = await self._in_thread(self._turn, self._hook, left, poll_interval)
+            outcome = await self._in_thread(self._turn, self._hook, left, dict(self._seen), poll_interval)
             self._hook_is_new = False
         except AuthenticationError as refused:
             if self._hook is None or self._hook_is_new:
@@ -241,24 +187,24 @@ class Hub:
 
     def _settle(self, turned: Turned | None) -> None:
         """Hand out the decisions, and keep until when the leases run that the turn has left behind."""
-        decisions = turned.decisions if turned else {}
-        untils: dict[Holder, datetime] = {}
-        for holder, decision in decisions.items():
-            if isinstance(decision, Grant):
-                untils[holder] = decision.reservation.held_until
-            elif isinstance(decision, Wait) and turned is not None:
-                untils[holder] = turned.waits_until
+        decisions, places = (turned.decisions, turned.places) if turned else ({}, {})
+        remarked, self._remark = self._remark, turned.remark if turned else self._remark
         for waiter in [*self._waiters]:
-            answer = decisions.get(waiter.request.holder)
-            if answer is None:
-                continue
+            holder = waiter.request.holder
+            answer = decisions.get(holder)
             if isinstance(answer, Wait):
-                self._seen[waiter.request.holder] = untils[waiter.request.holder]
-            else:
+                before, self._seen[holder] = self._seen.get(holder), places[holder]
+                kept_before = before and before.kept_at
+                waiter.tell(answer, news=kept_before != places[holder].kept_at or remarked != self._remark)
+            elif answer is not None:
                 del self._waiters[waiter]
-            waiter.tell(answer)
-        for holder, seen in self._leaving.items():
-            until = untils.get(holder, seen)
+                waiter.tell(answer)
+        for holder, until in self._leaving.items():
+            answer = decisions.get(holder)
+            if isinstance(answer, Grant):
+                until = answer.reservation.held_until
+            elif holder in places:
+                until = places[holder].held_until
             if until is not None:
                 self._left[holder] = until
         self._leaving, self._asking = {}, {}
@@ -274,9 +220,10 @@ class Hub:
         until = monotonic() + max(seconds, SHORTEST_SLEEP)
         while (self._waiters or self._left) and not self._woken.is_set() and (rest := until - monotonic()) > 0:
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(rest, LOOK)):
+                # Not all hubs at the same moment: what one finds, it has to write while the others wait.
+                async with asyncio.timeout(min(rest, random.uniform(LOOK / 2, LOOK))):  # noqa: S311
                     await self._woken.wait()
-            if rest > LOOK and not self._woken.is_set() and await self._store_has_news():
+            if until - monotonic() > SHORTEST_SLEEP and not self._woken.is_set() and await self._store_has_news():
                 return
         if self._waiters and self._woken.is_set():
             # Turns that follow each other because gates arrive leave others at least half of the store's time.
@@ -306,11 +253,13 @@ class Hub:
         # The gate reads /limits itself, which tells more than headers; a thread that writes those is not needed here.
         return ApiUsageHook(self._key.salesforce_conn_id, self._key.store_conn_id, keep_readings=False)
 
-    def _turn(self, hook: ApiUsageHook, left: dict[Holder, datetime], poll_interval: float) -> _Taken | Away:
+    def _turn(
+        self, hook: ApiUsageHook, left: dict[Holder, datetime], seen: dict[Holder, Place], poll_interval: float
+    ) -> _Taken | Away:
         """Take out who has left, and take a turn for the others; what is done is taken out of ``left``."""
         from airflow_provider_apiusage.gate import PASSING
         from airflow_provider_apiusage.salesforce.errors import AllowanceExhaustedError
-        from airflow_provider_apiusage.store.errors import StoreUnavailableError
+        from airflow_provider_apiusage.store.errors import StoreError
 
         try:
             org_id = self._org_id or hook.get_org_id()  # empty if the sensor could not log in
@@ -325,10 +274,12 @@ class Hub:
                 self._gate = replace(
                     self._gate or hook.gate(timedelta(0)), poll_interval=timedelta(seconds=poll_interval)
                 )
-                turned = self._gate.turn_all(org_id, requests)
+                turned = self._gate.turn_all(org_id, requests, seen)
+                tell_gate(hook, org_id, turned.decisions)
             return _Taken(org_id, turned)
-        except (*PASSING, AllowanceExhaustedError, StoreUnavailableError) as away:
-            # What is down for a while must not fail every gate that waits; the sensor's timeout is the limit.
+        except (*PASSING, AllowanceExhaustedError, StoreError) as away:
+            # What is down for a while, or upgraded elsewhere first, must not fail every gate that waits; the sensor's
+            # timeout is the limit.
             return Away(str(away))
 
     async def _in_thread(self, function: Callable[..., _T], *arguments: object) -> _T:

@@ -11,7 +11,8 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from airflow_provider_apiusage.hooks.context import tell
 from airflow_provider_apiusage.quota.model import Grant, Refuse, Wait
 from airflow_provider_apiusage.quota.wire import request_from_json, reservation_to_json
-from airflow_provider_apiusage.triggers.hub import Away, HubKey, waiting_at_hub
+from airflow_provider_apiusage.triggers.hub import waiting_at_hub
+from airflow_provider_apiusage.triggers.waiter import Away, HubKey
 
 log = logging.getLogger(__name__)
 

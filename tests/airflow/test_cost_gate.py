@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG, task
 
+from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
+from airflow_provider_apiusage.operators.quota import ApiQuotaReleaseOperator
 from airflow_provider_apiusage.sandbox import SandboxServer
 from airflow_provider_apiusage.sensors.quota import ApiQuotaSensor
 from airflow_provider_apiusage.usage.cost import Cost, cheapest, estimate_cost
 from airflow_provider_apiusage.usage.cost_history import PastRun, estimate_from_history
+from tests.support.quota import NOW
 
 COST = estimate_cost(records=25_000, api="bulk2", polls=2)
 PAST = [PastRun(COST, {name: need * 2 for name, need in COST.items()}) for _ in range(9)]
@@ -27,6 +31,7 @@ WRITTEN: dict[str, Any] = {
     "text": "{{ estimate_cost(records='25,000', api=params.api, polls='2') }}",
     "other_task": "{{ estimate_cost(records=ti.xcom_pull(task_ids='count'), api='bulk2', polls=2) }}",
     "xcom_as_json": "{{ ti.xcom_pull(task_ids='estimate') | tojson }}",
+    "xcom": "{{ ti.xcom_pull(task_ids='estimate') }}",
     "cheapest": "{{ (cheapest(records=params.rows, polls=2).values() | list)[0] }}",
     "both": "{{ estimate_cost(records=2001, api='query') + estimate_cost(records=1, api='rest') }}",
     "by_history": "{{ corrected(estimate_cost(records=params.rows, api='bulk2', polls=2)) }}",
@@ -73,6 +78,33 @@ def test_a_gate_takes_an_estimate_however_it_is_written(
     }
     expected = {(name, -1): OTHERWISE.get(name, COST) for name in [*WRITTEN, "output"]}
     assert needs == expected | {("mapped", 0): COST, ("mapped", 1): {"DailyApiRequests": 201}}
+
+
+def test_earlier_runs_correct_a_gate_and_their_corrections_do_not_add_up(
+    connected: SandboxServer, run_dag: Callable[..., Any]
+) -> None:
+    """A load spends twice its estimate, run after run: from the second on, its gate asks for twice as much, no more."""
+    with DAG("by_history", schedule=None) as dag:
+
+        @task
+        def load(reservation: dict[str, Any]) -> None:
+            with ApiUsageHook(reservation=reservation) as hook:
+                for _ in range(6):
+                    hook.get_limits()
+
+        gate = ApiQuotaSensor(task_id="gate", calls={"DailyApiRequests": 3}, by_history={"doubt": 1})
+        load(gate.output) >> ApiQuotaReleaseOperator(task_id="release", reservation=gate.output)
+    runs = [run_dag(dag, logical_date=NOW + timedelta(days=day)) for day in range(3)]
+
+    assert {ti.state for run in runs for ti in run.get_task_instances()} == {"success"}
+    needs = [run.get_task_instance("gate").xcom_pull(task_ids="gate")["needs"] for run in runs]
+    assert needs == [{"DailyApiRequests": calls} for calls in (3, 6, 6)]
+    with ApiUsageHook() as hook:
+        past = hook.ledger.past_runs(hook.get_org_id(), "by_history", "gate")
+        told = hook.estimate_from_history({"DailyApiRequests": 100}, "by_history", "gate", doubt=1)
+    assert [run.estimated for run in past] == [{"DailyApiRequests": 3}] * 3
+    assert [(run.spent["DailyApiRequests"], run.finished) for run in past] == [(6, True)] * 3
+    assert told.needs == {"DailyApiRequests": 200}
 
 
 def test_a_wrong_estimate_fails_the_gate_by_name(connected: SandboxServer) -> None:

@@ -96,6 +96,26 @@ def test_what_gates_have_granted_is_kept_back(connected: SandboxServer) -> None:
     assert answer.free.calls == 1_000
 
 
+def test_what_loads_have_spent_of_their_grants_is_not_kept_back_twice(connected: SandboxServer) -> None:
+    """What was drawn before the newest reading is used already; what lapsed long before it is free again."""
+    watch(connected, 1, lambda _: 100)
+    with ApiUsageHook() as hook:
+        org_id = hook.get_org_id()
+        now = hook.forecast().forecast.at - hook.store.latest_reading(org_id).skew
+        with hook.ledger.turn(org_id) as turn:
+            for number, lease in (("running", 3 * HOUR), ("gone", HOUR)):
+                asked = request(number, 7_000, now - 2 * HOUR, lease=lease, org_id=org_id)
+                turn.join(asked, now - 2 * HOUR, now)
+                held = turn.grant(asked, now - 2 * HOUR)
+                if number == "running":
+                    running = held.reservation_id
+        hook.ledger.draw(running, {"DailyApiRequests": 5_000}, now - HOUR)
+
+        answer = hook.forecast("1,000")
+
+    assert answer.kept_back == 2_000
+
+
 def test_hourly_counts_take_part(connected: SandboxServer) -> None:
     """Event logs in the store reach further back than snapshots, and tell when calls will leave."""
     watch(connected, 30, lambda hour: 2_000 if 8 <= hour < 18 else 100)

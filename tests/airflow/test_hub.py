@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -27,8 +29,9 @@ from airflow_provider_apiusage.sandbox.identity import Identity
 from airflow_provider_apiusage.store.engine import sqlite_engine
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.triggers import hub as hubs
-from airflow_provider_apiusage.triggers.hub import HubKey, waiting_at_hub
+from airflow_provider_apiusage.triggers.hub import waiting_at_hub
 from airflow_provider_apiusage.triggers.quota import ApiQuotaTrigger
+from airflow_provider_apiusage.triggers.waiter import HubKey
 from tests.airflow.test_trigger import events_of
 
 DAY = timedelta(hours=20)
@@ -249,6 +252,18 @@ async def test_an_org_that_does_not_answer_holds_up_no_other(orgs: list[SandboxS
     orgs[0].org.clock.advance(DAY)
 
     assert [event["status"] for (event,) in [*granted, *await asyncio.gather(*slow)]] == ["granted"] * 10
+
+
+def test_a_login_that_hangs_holds_up_no_other(orgs: list[SandboxServer]) -> None:
+    """While one org does not answer with a token, another hook of the process logs in to its own."""
+    orgs[0].org.faults.order(Fault("delay", seconds=3, path="/oauth2/token", count=1))
+    with ThreadPoolExecutor(1) as threads, ApiUsageHook("org_0") as slow, ApiUsageHook("org_1") as quick:
+        hanging = threads.submit(slow.get_conn)
+        while orgs[0].org.faults.listed():
+            time.sleep(0.01)
+        assert quick.get_conn().session_id
+        assert not hanging.done()
+        assert hanging.result().session_id
 
 
 async def test_a_store_that_is_away_is_waited_for_by_all(

@@ -18,17 +18,25 @@ from asgiref.sync import sync_to_async
 from airflow_provider_apiusage.hooks.api_usage import ApiUsageHook
 from airflow_provider_apiusage.sandbox import SandboxServer
 from airflow_provider_apiusage.triggers import hub as hubs
+from airflow_provider_apiusage.triggers.quota import ApiQuotaTrigger
+from tests.airflow.test_hub import OF_AN_OLDER_VERSION
 from tests.airflow.test_trigger import events_of, trigger
 
 GATES = 12
 
 
 class Supervisor:
-    """The other end of a triggerer's socket: answers every message, and keeps what it was told to mask."""
+    """The other end of a triggerer's socket: answers every message, and keeps what it was told to mask.
+
+    ``to_create`` and ``to_cancel`` are sent with the next answer; ``events`` are those that triggers have fired.
+    """
 
     def __init__(self) -> None:
         self.triggerers_end, self._end = socket.socketpair()
         self.told = ""
+        self.to_create: list[dict[str, Any]] = []
+        self.to_cancel: list[int] = []
+        self.events: dict[int, Any] = {}
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -45,7 +53,10 @@ class Supervisor:
                 if frame.body["type"] == "MaskSecret":
                     self.told += str(frame.body["value"])
                 else:
-                    answer = {"type": "TriggerStateSync", "to_create": [], "to_cancel": []}
+                    create, self.to_create = self.to_create, []
+                    cancel, self.to_cancel = self.to_cancel, []
+                    self.events |= {each[0]: each[1] for each in frame.body.get("events") or []}
+                    answer = {"type": "TriggerStateSync", "to_create": create, "to_cancel": cancel}
                 self._end.sendall(_ResponseFrame(id=frame.id, body=answer).as_bytes())
 
     def close(self) -> None:
@@ -131,3 +142,84 @@ async def test_many_gates_leave_the_triggerer_s_own_messages_in_order(
     tokens = set(connected.org.sessions._sessions) - known
     assert tokens
     assert {token for token in tokens if token not in supervisor.told} == set()
+
+
+def run_triggers(supervisor: Supervisor) -> tuple[Any, threading.Thread]:
+    """Start Airflow's own runner of triggers as a triggerer does, in an event loop of its own that ends with it."""
+    from airflow.jobs.triggerer_job_runner import TriggerCommsDecoder, TriggerRunner
+    from airflow.sdk.execution_time import task_runner
+
+    class Runner(TriggerRunner):
+        async def init_comms(self) -> None:
+            reader, writer = await asyncio.open_connection(sock=supervisor.triggerers_end)
+            decoder: Any = TriggerCommsDecoder(
+                async_reader=reader, async_writer=writer, socket=supervisor.triggerers_end
+            )
+            if hasattr(decoder, "start_reader"):
+                await decoder.start_reader()
+            task_runner.SUPERVISOR_COMMS = self.comms_decoder = decoder
+
+    runner = Runner()
+    thread = threading.Thread(target=lambda: asyncio.run(runner.arun()), daemon=True)
+    thread.start()
+    return runner, thread
+
+
+def workload(trigger_id: int, waiting: ApiQuotaTrigger) -> dict[str, Any]:
+    """Return what Airflow's supervisor tells the runner of a trigger in its database."""
+    from airflow.executors.workloads import RunTrigger
+    from airflow.models.trigger import Trigger
+
+    path, arguments = waiting.serialize()
+    made = RunTrigger(id=trigger_id, classpath=path, encrypted_kwargs=Trigger.encrypt_kwargs(arguments))
+    return made.model_dump(mode="json", exclude_none=True)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look until something is so."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < 60
+        time.sleep(0.02)
+
+
+def test_airflow_s_own_runner_cancels_stops_and_takes_up_gates(
+    connected: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clear, mark and time-out take a trigger from the runner: no ghost. A triggerer that stops leaves the queue as it
+    is, and the next one goes on with the waits, also of one that began under an older version."""
+    from airflow.sdk.execution_time import task_runner
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", None, raising=False)
+    connected.org.change({"limit": 25_000, "hard_limit": 90_000})
+    hook = ApiUsageHook()
+    org_id = connected.org.identity.org_id
+    older = ApiQuotaTrigger("salesforce_default", None, {**OF_AN_OLDER_VERSION, "org_id": org_id}, 1.0)
+    gates = {1: trigger(connected, 10, "cleared", 1.0), 2: trigger(connected, 10, "kept", 1.0), 3: older}
+
+    def waiting() -> set[str]:
+        return {each.holder.task_id for each in hook.ledger.waiting(org_id, timezone.utcnow())}
+
+    first = Supervisor()
+    first.to_create = [workload(number, each) for number, each in gates.items()]
+    runner, thread = run_triggers(first)
+    until(lambda: waiting() == {"cleared", "kept", "t"})
+    first.to_cancel = [1]
+    until(lambda: waiting() == {"kept", "t"})
+    runner.stop = True
+    thread.join(60)
+    first.close()
+    assert waiting() == {"kept", "t"}
+    assert first.events == {}
+
+    second = Supervisor()
+    connected.org.clock.advance(timedelta(hours=20))
+    second.to_create = [workload(number, gates[number]) for number in (2, 3)]
+    runner, thread = run_triggers(second)
+    until(lambda: set(second.events) == {2, 3})
+    runner.stop = True
+    thread.join(60)
+    second.close()
+
+    assert all("granted" in str(event) for event in second.events.values())
+    assert {each.holder.task_id for each in hook.ledger.reservations(org_id, timezone.utcnow())} == {"kept", "t"}

@@ -16,10 +16,12 @@ UV = Path(sys.executable).with_name("uv")
 MAIN_JOB = ["tests/e2e/test_main_job.py"]
 PARTS = [
     "tests/airflow/test_hook.py",
+    "tests/cli/test_at_home.py",
     "tests/airflow/test_sensor.py",
     "--deselect=tests/airflow/test_sensor.py::test_a_gated_load_in_a_dag_run",  # the main job does it for real
     "tests/airflow/test_trigger.py",
     "tests/airflow/test_triggerer.py",
+    "tests/airflow/test_hub.py",
     "tests/airflow/test_operators.py::test_several_orgs_are_mapped_over_one_task",
 ]
 

@@ -67,3 +67,13 @@ def hold_for_ever(url: str, results: Any) -> None:
     assert isinstance(granted, Grant)
     results.put(granted.reservation.held_until)
     signal.pause()
+
+
+def grant_and_stand_still(url: str, inside: Any) -> None:
+    """Be granted 60 of the 100 calls in a turn that never ends."""
+    request = QuotaRequest(org_of(0), Holder("dag", "run", "killed"), {"DailyApiRequests": 60}, NOW)
+    with QuotaLedger(open_engine(url)).turn(org_of(0)) as turn:
+        turn.join(request, NOW, NOW + timedelta(minutes=15))
+        turn.grant(request, NOW)
+        inside.set()
+        signal.pause()

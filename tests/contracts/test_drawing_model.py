@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from airflow_provider_apiusage.gate import Gate
 from airflow_provider_apiusage.quota.model import Grant, LeaseState
+from airflow_provider_apiusage.reservations import top_up
 from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.store.usage_store import UsageStore
 from airflow_provider_apiusage.usage.model import API_REQUESTS, STALENESS, WINDOW, LimitReading, ReadingSource
@@ -195,13 +196,13 @@ class DrawingAgainstModel(RuleBasedStateMachine):
 
     @rule(data=st.data(), more=st.integers(1, 60))
     def extend(self, data: st.DataObject, more: int) -> None:
-        """A load asks for more, twice."""
+        """A load asks for more, twice; decided by the policy as it is, with the forecast that the gate has."""
         if not self.loads:
             return
         load, before = data.draw(st.sampled_from(self.loads)), self.outstanding()
         held = {API_REQUESTS: load.held}
         outcomes = [
-            self.ledger.extend(load.reservation_id, {API_REQUESTS: more}, self.now, holding=held) for _ in range(2)
+            top_up(self.ledger, load.reservation_id, {API_REQUESTS: more}, self.now, holding=held) for _ in range(2)
         ]
         first = outcomes[0]
         assert first is not None

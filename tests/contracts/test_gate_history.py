@@ -95,7 +95,11 @@ def test_a_metered_load_tells_when_it_spent_how_much(ledger: QuotaLedger, engine
     ledger.draw(held, {API_REQUESTS: 100}, NOW - minutes(50))
     ledger.draw(held, {API_REQUESTS: 400}, NOW - minutes(20))
 
-    assert own(ledger, engine) == [(-55, 100), (-42.5, 150), (-27.5, 150)]
+    spent = own(ledger, engine)
+    assert [sum(calls for at, calls in spent if start < at < start + 10) for start in range(-60, 0, 10)] == [
+        100, 100, 100, 100, 0, 0,
+    ]  # fmt: skip
+    assert len(spent) == 40 * 4
 
 
 def test_of_a_load_that_was_not_metered_all_is_taken_to_be_spent(ledger: QuotaLedger, engine: Engine) -> None:
@@ -104,7 +108,25 @@ def test_of_a_load_that_was_not_metered_all_is_taken_to_be_spent(ledger: QuotaLe
     ledger.release(ended, NOW - minutes(40))
     granted(ledger, "running", 11, 10)
 
-    assert sorted(own(ledger, engine)) == [(-55, 50), (-45, 50), (-5, 11)]
+    spent = own(ledger, engine)
+    assert sum(calls for at, calls in spent if -60 < at < -50) == 50
+    assert sum(calls for at, calls in spent if -50 < at < -40) == 50
+    assert sum(calls for at, calls in spent if -10 < at < 0) == 11
+    assert sum(calls for _, calls in spent) == 111
+
+
+def test_what_has_left_the_window_is_told_in_quarters_of_an_hour_if_it_is_a_guess(
+    ledger: QuotaLedger, engine: Engine
+) -> None:
+    """Nobody waits for it any more, and weeks of it are looked at; what was metered is told as finely as ever."""
+    guessed = granted(ledger, "guessed", 80, 27 * 60)
+    ledger.release(guessed, NOW - minutes(26.5 * 60))
+    metered = granted(ledger, "metered", 100, 30 * 60)
+    ledger.draw(metered, {API_REQUESTS: 80}, NOW - minutes(29.5 * 60), closed=True)
+
+    spent = own(ledger, engine, 2 * DAY)
+    assert [calls for at, calls in spent if at > -28 * 60] == [40, 40]
+    assert sorted(calls for at, calls in spent if at < -28 * 60) == [0] * 40 + [1] * 80
 
 
 def test_what_ended_long_ago_is_left_out(ledger: QuotaLedger, engine: Engine) -> None:

@@ -15,14 +15,16 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, inspect, text
 
+from airflow_provider_apiusage import __version__
 from airflow_provider_apiusage.store.engine import MIGRATIONS, VERSION_TABLE, migrate, sqlite_engine
 from airflow_provider_apiusage.store.errors import StoreSchemaError, StoreUnavailableError
 from airflow_provider_apiusage.store.event_log_store import EventLogStore
+from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.store.schema import metadata
 from airflow_provider_apiusage.store.usage_store import UsageStore
 from tests.contracts.conftest import open_engine
 from tests.support.postgres import fresh_database, run
-from tests.support.quota import ORG, reading
+from tests.support.quota import NOW, ORG, reading
 
 
 def names_of(engine: Engine) -> dict[str, set[str | None]]:
@@ -125,6 +127,19 @@ def test_a_newer_schema_is_left_alone(engine: Engine) -> None:
     assert ours in refused.value.what
     assert "Upgrade airflow-provider-apiusage" in refused.value.fix
     assert revisions(engine) == ["9999"]
+
+
+def test_a_process_that_was_there_before_a_newer_schema_says_so(engine: Engine) -> None:
+    """A newer version migrates the store under a process that runs: what fails then names both, and the fix."""
+    ledger = QuotaLedger(engine)
+    ledger.waiting(ORG, NOW)
+    [ours] = revisions(engine)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE apiusage_lease RENAME COLUMN priority TO rank"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+
+    with pytest.raises(StoreSchemaError, match=f"9999, which is newer than {ours}, .* {__version__} knows.*Upgrade"):
+        ledger.waiting(ORG, NOW)
 
 
 def test_threads_that_open_stores_at_once_do_not_mix_them_up(tmp_path: Path) -> None:

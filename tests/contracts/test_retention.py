@@ -69,7 +69,8 @@ def test_no_answer_about_the_days_of_the_details_changes(engine: Engine) -> None
     pruned = prune(engine)
 
     assert answers(engine) == before
-    assert all(pruned.removed[table] > 0 for table in pruned.removed if table != "caller"), pruned
+    left_alone = {"caller", "org_connection", "alert", "alert_watch"}  # alerts go by themselves
+    assert all(pruned.removed[table] > 0 for table in pruned.removed.keys() - left_alone), pruned
     assert before["outstanding"][API_REQUESTS] > 0
     assert len(before["decisions"]) > 20
 

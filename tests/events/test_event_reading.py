@@ -28,7 +28,7 @@ def labels(files: object) -> list[str]:
 
 def test_a_day_of_snapshots_costs_one_call_each_and_what_new_files_cost(world: Make) -> None:
     """Every 15 minutes: 96 calls for the limits, one listing an hour, one call for each new file, and no other."""
-    here = world(calls_per_day=8_000)
+    here = world(calls_per_day=2_000)
     here.pass_time(hours=12)
     here.reader.refresh(EventSource.AUTO)
     calls_before, used_before = here.calls, here.org.ledger.total_counted

@@ -98,7 +98,7 @@ def test_every_mix_of_the_orgs_files_gives_the_orgs_own_counts(world: Callable[.
         )
     )
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(order=arrivals)
     def check(order: list[tuple[LogFile, int]]) -> None:
         org_id = f"00DAA{next(_orgs):010d}"
@@ -121,4 +121,4 @@ def test_every_mix_of_the_orgs_files_gives_the_orgs_own_counts(world: Callable[.
                     complete[0] += 1
 
     check()
-    assert complete[0] > 100
+    assert complete[0] > 40

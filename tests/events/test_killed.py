@@ -13,11 +13,11 @@ from tests.events.conftest import START, World, told_by, truth_of
 
 SCRIPT = Path(__file__).with_name("reading_process.py")
 ROOT = Path(__file__).parents[2]
-KILLS = 12
+KILLS = 8
 
 
 def test_reading_that_is_killed_again_and_again_ends_with_the_truth(world: Callable[..., World]) -> None:
-    """Killed twelve times, at any moment from its beginning: after each, every hour is whole or empty."""
+    """Killed eight times, at any moment from its beginning: after each, every hour is whole or empty."""
     here = world(calls_per_day=20_000, event_log_hourly_first_share=1.0)
     here.pass_time(hours=26)
     token = here.server.connection("access_token")["extra"]["access_token"]

@@ -75,7 +75,7 @@ def test_an_export_with_localised_days(watched: Make, tmp_path: Path, written: s
 
 def test_calls_that_do_not_count_were_added(watched: Make, tmp_path: Path) -> None:
     """A source that adds the calls of Salesforce's own apps exceeds the settled log by no more than these."""
-    here = watched(calls_per_day=20_000, event_log_retention_days=30)
+    here = watched(calls_per_day=5_000, event_log_retention_days=30)
     here.org.clock.advance(6 * DAY)
     here.watch(2 * HOUR, HOUR, events="daily")
     here.snapshot(daily_report=export(here, tmp_path / "all.csv", counted_only=False), coverage="all")
@@ -91,7 +91,7 @@ def test_calls_that_do_not_count_were_added(watched: Make, tmp_path: Path) -> No
 
 def test_what_a_report_of_soap_calls_cannot_see(watched: Make) -> None:
     """Event logs tell for each settled day exactly how many calls the report leaves out; midnight bounds them too."""
-    here = watched(calls_per_day=20_000, event_log_retention_days=30)
+    here = watched(calls_per_day=5_000, event_log_retention_days=30)
     here.watch(6 * DAY + 12 * HOUR, 12 * HOUR, events="daily")
     here.snapshot(daily_report=here.org.settings.report_id, coverage="soap")
 
@@ -112,7 +112,7 @@ def test_what_a_report_of_soap_calls_cannot_see(watched: Make) -> None:
 
 def test_a_report_that_is_said_to_count_everything_and_does_not(watched: Make) -> None:
     """SOAP calls declared as all calls leave too much for yesterday: the coverage is the likely cause."""
-    here = watched(calls_per_day=20_000)
+    here = watched(calls_per_day=5_000)
     here.org.clock.advance(2 * DAY + 12 * HOUR)
     here.watch(timedelta(minutes=30))
     here.snapshot(daily_report=here.org.settings.report_id, coverage="all")

@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 def test_logs_are_hours_late(watched: Make) -> None:
     """Hourly files come two hours later: how far the logs reach is told, with what bounds the rest."""
-    here = watched(calls_per_day=5_000)
+    here = watched(calls_per_day=1_500)
     here.watch(6 * HOUR, HOUR, events="hourly")
 
     found = here.finding("log-hours-late")
@@ -29,7 +29,7 @@ def test_logs_are_hours_late(watched: Make) -> None:
 
 def test_logs_that_stopped_are_a_warning(watched: Make) -> None:
     """Two days without a new log is longer than Salesforce takes."""
-    here = watched(calls_per_day=5_000)
+    here = watched(calls_per_day=1_500)
     here.watch(4 * HOUR, HOUR, events="hourly")
     here.watch(2 * DAY, 12 * HOUR)
 
@@ -38,7 +38,7 @@ def test_logs_that_stopped_are_a_warning(watched: Make) -> None:
 
 def test_an_hour_without_a_log_is_unknown(watched: Make) -> None:
     """A file that was gone before it could be read leaves a gap that is named, and the truth in the bounds."""
-    here = watched(calls_per_day=5_000, event_log_hourly_first_share=1.0)
+    here = watched(calls_per_day=1_500, event_log_hourly_first_share=1.0)
     here.watch(5 * HOUR, HOUR, events="hourly")
     here.org.change({"event_log_vanish": 1})
     here.watch(4 * HOUR, HOUR, events="hourly")
@@ -78,7 +78,7 @@ def test_calls_of_salesforces_own_apps(watched: Make) -> None:
 
 def test_calls_that_no_log_shows(watched: Make) -> None:
     """Figures of the org exceed what settled logs show: the logs become lower bounds, and the truth stays inside."""
-    here = watched(calls_per_day=5_000, event_log_retention_days=30)
+    here = watched(calls_per_day=1_500, event_log_retention_days=30)
     here.watch(12 * HOUR, 2 * HOUR, events="daily")
     here.org.add_calls(4_000, caller=Caller(USERS[3].id, client="hidden", resource="/v67.0/query", logged=False))
     here.watch(12 * HOUR, 2 * HOUR, events="daily")
@@ -94,7 +94,7 @@ def test_calls_that_no_log_shows(watched: Make) -> None:
 
 def test_with_settled_logs_the_residual_is_within_the_edge_hour(watched: Make) -> None:
     """Of a window days ago every hour is logged: what is left unexplained is no more than the hours that it cuts."""
-    here = watched(calls_per_day=20_000, event_log_retention_days=30)
+    here = watched(calls_per_day=4_000, event_log_retention_days=30)
     here.watch(3 * DAY, 12 * HOUR, events="daily")
     here.org.clock.advance(timedelta(minutes=20))
     here.snapshot()

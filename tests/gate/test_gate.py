@@ -44,7 +44,7 @@ def test_calls_of_a_released_load_come_free_once_a_reading_shows_them(
     released_at = world.now
     ledger.release(held.reservation_id, released_at)
     world.used = 40_000
-    asked = request("b", 60_000, at=released_at)
+    asked = request("b", 59_000, at=released_at)
 
     waits(gate.turn(asked))
     world.now = released_at + STALENESS - TICK
@@ -59,7 +59,7 @@ def test_a_load_that_was_killed_gives_its_calls_back_in_the_end(gate: Gate, worl
     """Nobody released it: it lapses at held_until, and is granted to others when a reading shows what it used."""
     held = granted(gate.turn(request("killed", 90_000))).reservation
     world.used = 20_000
-    asked = request("next", 80_000, at=NOW + minutes(1))
+    asked = request("next", 79_000, at=NOW + minutes(1))
     world.now = held.held_until - TICK
     waits(gate.turn(asked))
     world.now = held.held_until
@@ -106,7 +106,7 @@ def test_first_come_first_served_across_holders(gate: Gate, world: World) -> Non
     first, second = request("first", 30_000), request("second", 1_000, at=NOW + TICK)
     assert ask_in_turn(gate, first, second) == [Wait, Wait]
 
-    world.used = 70_000
+    world.used = 69_999  # and the reading before
     world.now = NOW + POLL
     assert ask_in_turn(gate, second, first) == [Wait, Grant]
     assert "headroom 0 (" in waits(gate.turn(second)).reason

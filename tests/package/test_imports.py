@@ -12,10 +12,15 @@ DAG_FACING = [
     "airflow_provider_apiusage.operators.quota",
     "airflow_provider_apiusage.operators.retention",
     "airflow_provider_apiusage.operators.forecast",
+    "airflow_provider_apiusage.operators.alert",
     "airflow_provider_apiusage.sensors.quota",
     "airflow_provider_apiusage.triggers.quota",
+    "airflow_provider_apiusage.triggers.quota_event",
+    "airflow_provider_apiusage.taskflow",
+    "airflow_provider_apiusage.links",
     "airflow_provider_apiusage.ui.plugin",
     "airflow_provider_apiusage.get_provider_info",
+    "airflow_provider_apiusage.cli.definition",
 ]
 HEAVY = {"requests", "simple_salesforce", "zeep", "pandas", "alembic", "fastapi", "aiohttp", "pendulum", "jwt"}
 

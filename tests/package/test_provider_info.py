@@ -36,7 +36,7 @@ def test_every_module_named_exists() -> None:
         for name in entry["python-modules"]
     ]
 
-    assert len(names) == 9
+    assert len(names) == 11
     for name in names:
         importlib.import_module(name)
 

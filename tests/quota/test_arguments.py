@@ -34,6 +34,8 @@ NEEDS = {"DailyApiRequests": 1_000, "DailyBulkApiBatches": 5}
             {"DailyApiRequests": 500, "DailyBulkApiBatches": 12},
         ),
         ('{"DailyBulkV2QueryJobs": 3}', {"DailyBulkV2QueryJobs": 3}),
+        (str(NEEDS), NEEDS),
+        (" {'DailyApiRequests': '30,000'} ", {"DailyApiRequests": 30000}),
     ],
 )
 def test_calls_may_be_a_number_a_rendered_template_or_a_mapping(written: Any, needs: dict[str, int]) -> None:
@@ -41,7 +43,11 @@ def test_calls_may_be_a_number_a_rendered_template_or_a_mapping(written: Any, ne
     assert needs_from(written) == needs
 
 
-@pytest.mark.parametrize("written", [0, -5, "0", "-1", 1.5, "many", "", None, True, [1], {}, {"DailyApiRequests": 0}])
+@pytest.mark.parametrize("written", [
+    0, -5, "0", "-1", 1.5, "many", "", None, True, [1], {}, {"DailyApiRequests": 0},
+    "{'DailyApiRequests': 0}", "{'DailyApiRequests': 30.000}", "{'DailyApiRequests': many}", "{'DailyApiRequests'}",
+    "{'DailyApiRequests': 1" , "{[]: 1}", "{}", "{" * 10_000,
+])  # fmt: skip
 def test_calls_that_make_no_sense_are_refused_by_name(written: Any) -> None:
     """A need is a whole number of at least 1; the message names the field."""
     with pytest.raises(ValueError, match="calls"):

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_apiusage.quota.foresight import Past, outlook_of, scores_of
 from airflow_provider_apiusage.quota.outlook import Outlook
-from airflow_provider_apiusage.quota.staleness import staleness_of
-from airflow_provider_apiusage.usage.model import STALENESS, LimitReading, ReadingSource
+from airflow_provider_apiusage.usage.model import LimitReading
 from tests.support.quota import NOW, minutes, reading
 
 DAYS = 15
@@ -70,6 +69,19 @@ def outlook(past: Past, at: datetime = NOW) -> Outlook:
     made = outlook_of(past, at, scores)
     assert made is not None
     return made
+
+
+def test_a_kind_of_release_that_readings_rule_out_is_not_taken_however_well_it_fits() -> None:
+    """An org seems to release on quarter hours; a figure that fell between two of them shows that it does not."""
+    of_quarters = Watched(by_day, bucket=15).readings
+
+    assert Past(of_quarters).bucket() == 900
+    assert Past(of_quarters, marks=0).bucket() == 0
+    scores = scores_of(Past(of_quarters), NOW)
+    assert scores is not None
+    shown_since = outlook_of(Past(of_quarters, marks=0), NOW, scores)
+    assert shown_since is not None
+    assert shown_since.bucket == 0
 
 
 @pytest.mark.parametrize("bucket", [0, 15, 60])
@@ -160,37 +172,3 @@ def test_any_figures_make_an_outlook_whose_curves_never_fall(figures: list[int],
         middle, end = NOW + minutes(100), NOW + minutes(700)
         parts = made.new_between(NOW, middle) + made.new_between(middle, end)
         assert made.new_between(NOW, end) == pytest.approx(parts)
-
-
-def heard(*figures: int, every: float = 1.0) -> list[LimitReading]:
-    """Return readings of a running load's answers."""
-    return [reading(used, NOW + minutes(n * every), source=ReadingSource.HEADER) for n, used in enumerate(figures)]
-
-
-def test_a_figure_that_moves_with_every_answer_is_fresh() -> None:
-    """One pair in thirty may agree by chance."""
-    figures = [100 + 50 * n for n in range(30)]
-    figures[7] = figures[6]
-
-    assert staleness_of(heard(*figures)) == timedelta(0)
-
-
-@pytest.mark.parametrize(("stands", "learnt"), [(2, 2), (3, 3), (5, 5), (30, 5)])
-def test_a_figure_that_stands_still_while_a_load_runs_is_as_old_as_that(stands: int, learnt: int) -> None:
-    """Readings a minute apart that agree for so many minutes; never more than Salesforce promises."""
-    assert staleness_of(heard(*[100 * (n // stands) for n in range(61)])) == minutes(learnt)
-
-
-@pytest.mark.parametrize(
-    "readings",
-    [
-        [],
-        heard(*range(8)),
-        heard(*range(40), every=5.0),
-        [reading(n, NOW + minutes(n)) for n in range(40)],
-    ],
-    ids=["none", "few", "far apart", "not of running loads"],
-)
-def test_what_no_load_has_shown_is_taken_to_be_five_minutes_old(readings: list[LimitReading]) -> None:
-    """Salesforce's promise holds until the org has shown that it does better."""
-    assert staleness_of(readings) == STALENESS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_apiusage.quota.model import Wait
-from airflow_provider_apiusage.quota.outlook import Outlook
+from airflow_provider_apiusage.quota.outlook import SOONER, Outlook, OwnCalls
 from airflow_provider_apiusage.quota.policy import Knowledge, OpensAt, decide
 from airflow_provider_apiusage.quota.waking import OLDEST, SHORTEST, shortest_pause
 from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading
@@ -48,19 +49,36 @@ def leaving(hours: float) -> float:
     return 6_000 * (hours + 1)
 
 
-def test_it_wakes_when_enough_calls_are_to_have_left() -> None:
-    """1,000 are missing, 100 leave in a minute: ten minutes from now, and no reading until then."""
+def about(instant: datetime, wanted: datetime) -> bool:
+    """Tell whether two instants are less than a second apart."""
+    return abs(instant - wanted) < timedelta(seconds=1)
+
+
+def sooner(gap: timedelta) -> timedelta:
+    """Return after what time that many calls of others can have left, if more of them leave than worked out."""
+    return gap / (1 + SOONER)
+
+
+def test_it_wakes_when_enough_calls_of_others_can_have_left() -> None:
+    """1,000 are missing, 100 leave in a minute, perhaps 120: no reading until then."""
     verdict = wait_of(1_000, reading(90_000), outlook(gone=leaving))
 
-    assert verdict.until == NOW + minutes(10)
+    assert about(verdict.until, NOW + sooner(minutes(10)))
     assert verdict.look is False
 
 
+def test_it_wakes_when_enough_of_ones_own_calls_have_left() -> None:
+    """Of these it is known how many they are, and when they were made."""
+    own = OwnCalls([((NOW + minutes(n)).timestamp(), 100) for n in range(1, 30)])
+
+    assert wait_of(1_000, reading(90_000), replace(outlook(), own=own)).until == NOW + minutes(10)
+
+
 def test_it_wakes_early_if_others_make_fewer_calls_than_expected() -> None:
-    """50 of 100 a minute are made anew; if only 35 are, the use falls by 65: it looks before it expects room."""
+    """50 of 100 a minute are made anew; if only 35 are, and 120 leave, the use falls by 85: it looks early."""
     verdict = wait_of(500, reading(90_000), outlook(gone=leaving, new=lambda hours: 3_000 * (hours + 1)))
 
-    assert NOW + minutes(6) < verdict.until < NOW + minutes(8)
+    assert NOW + minutes(4) < verdict.until < NOW + minutes(6)
 
 
 def test_what_is_short_by_no_more_than_may_have_left_is_worth_a_reading() -> None:
@@ -69,6 +87,18 @@ def test_what_is_short_by_no_more_than_may_have_left_is_worth_a_reading() -> Non
 
     assert wait_of(500, reading(90_000), outlook(gone=leaving), now).look
     assert not wait_of(1_500, reading(90_000), outlook(gone=leaving), now).look
+
+
+def test_when_more_can_have_left_than_was_due_a_reading_is_made_and_not_put_off() -> None:
+    """Five minutes later 500 were due to leave, and 600 may have; not while the window proves that they cannot."""
+    now = NOW + minutes(5)
+
+    verdict = wait_of(590, reading(90_000), outlook(gone=leaving), now)
+    assert (verdict.until, verdict.look) == (now, True)
+    verdict = wait_of(
+        590, reading(90_000), outlook(gone=leaving), now, opens_at=lambda _name, _calls: NOW + minutes(5.5)
+    )
+    assert (verdict.until, verdict.look) == (NOW + minutes(5.5), False)
 
 
 def test_two_readings_are_never_made_within_seconds() -> None:
@@ -124,11 +154,11 @@ def test_a_bucket_that_is_late_is_looked_for_again() -> None:
 
 
 def test_the_orgs_clock_and_ours_are_told_apart() -> None:
-    """The org is ten minutes ahead: what leaves at its 14:50 leaves at our 14:40."""
+    """The org is ten minutes ahead: what can leave by its 14:48 can leave by our 14:38."""
     ahead = NOW + minutes(10)
     read = reading(90_000, ahead, received_at=NOW)
 
-    assert wait_of(1_000, read, outlook(ahead, gone=leaving)).until == NOW + minutes(10)
+    assert about(wait_of(1_000, read, outlook(ahead, gone=leaving)).until, NOW + sooner(minutes(10)))
 
 
 def test_of_several_limits_the_last_one_counts() -> None:
@@ -160,7 +190,9 @@ def test_who_stands_behind_comes_back_with_the_first() -> None:
 
     untils = [verdict.until for _, verdict in decide(queue, known) if isinstance(verdict, Wait)]
 
-    assert untils == [NOW + minutes(10), NOW + minutes(5), NOW + minutes(10)]
+    assert untils[0] == untils[2] > untils[1]
+    assert about(untils[0], NOW + sooner(minutes(10)))
+    assert about(untils[1], NOW + sooner(minutes(5)))
 
 
 @given(outlooks(), st.integers(0, 130), st.integers(1, 90), st.integers(0, 1_200), st.integers(0, 600))

@@ -43,7 +43,8 @@ class World:
         self.reads.append(self.now)
         if self.failure is not None:
             raise self.failure
-        return [reading(self.used, self.now, limit=self.limit, name=name) for name in self.names]
+        before = len(self.reads) - 1  # reading is a call as well
+        return [reading(self.used + before, self.now, limit=self.limit, name=name) for name in self.names]
 
     def pass_time(self, **duration: float) -> datetime:
         """Let time pass."""

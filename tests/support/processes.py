@@ -16,10 +16,11 @@ _line: Barrier
 
 
 class Racers:
-    """A number of processes (spawned, so nothing is inherited) that run one function each, released together."""
+    """A number of processes (nothing of ours is inherited) that run one function each, released together."""
 
     def __init__(self, number: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.support.contenders"])
         self.number = number
         self._executor = ProcessPoolExecutor(number, context, _enter, (context.Barrier(number),))
 
