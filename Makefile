@@ -39,10 +39,10 @@ lint: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest -q -n 2 tests/usage tests/quota tests/salesforce tests/gate
 
-# What starts a whole Airflow runs by itself: beside other tests it would only wait for the processors.
+# What starts a whole Airflow runs apart from the rest, two at a time: most of it waits for a scheduler's next round.
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e"
-	$(BIN)/python -m pytest -q -m e2e
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m e2e
 
 demo: $(READY)
 	@$(BIN)/python -m example_dags.demo

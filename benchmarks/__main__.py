@@ -1,4 +1,4 @@
-"""Run every benchmark and print its table."""
+"""Run the shorter benchmarks and print their tables."""
 
 from __future__ import annotations
 

@@ -171,8 +171,8 @@ def workload(trigger_id: int, waiting: ApiQuotaTrigger) -> dict[str, Any]:
     from airflow.models.trigger import Trigger
 
     path, arguments = waiting.serialize()
-    made = RunTrigger(id=trigger_id, classpath=path, encrypted_kwargs=Trigger.encrypt_kwargs(arguments))
-    return made.model_dump(mode="json", exclude_none=True)
+    made = RunTrigger(id=trigger_id, ti=None, classpath=path, encrypted_kwargs=Trigger.encrypt_kwargs(arguments))
+    return made.model_dump(mode="json")
 
 
 def until(condition: Callable[[], bool]) -> None:

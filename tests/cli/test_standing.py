@@ -37,7 +37,7 @@ def request(org_id: str, task: str, calls: int, waited: timedelta = timedelta(0)
     return QuotaRequest(org_id, Holder("dag", "run", task), {API_REQUESTS: calls}, NOW - waited, Reserve(share=share))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     used=st.integers(0, 130_000),
     outstanding=st.integers(0, 60_000),

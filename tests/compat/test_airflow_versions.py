@@ -43,7 +43,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.mark.parametrize("version", ["3.1", "3.2"])
+@pytest.mark.parametrize(
+    "version", [pytest.param(version, marks=pytest.mark.xdist_group(version)) for version in ("3.1", "3.2")]
+)
 def test_the_package_keeps_its_promises_on_an_older_airflow(wheel: Path, tmp_path: Path, version: str) -> None:
     """The main job with scheduler and triggerer of that version; hook, gate, trigger and mapped operators beside it."""
     python = tmp_path / "venv/bin/python"

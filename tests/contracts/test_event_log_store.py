@@ -63,7 +63,7 @@ arrivals = st.lists(log_files(), min_size=1, max_size=5, unique_by=lambda file: 
 def test_the_counts_are_the_truth_for_every_mix_order_and_repeat(logs: EventLogStore, engine: Engine) -> None:
     """Hourly and daily files, sequences, replaced files, strays, and some files twice: call for call."""
 
-    @settings(max_examples=300 if engine.dialect.name == "sqlite" else 100, deadline=None)
+    @settings(max_examples=100 if engine.dialect.name == "sqlite" else 50, deadline=None)
     @given(order=arrivals)
     def check(order: list[File]) -> None:
         org_id = f"00DAA{next(_orgs):010d}"

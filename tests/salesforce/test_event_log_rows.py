@@ -100,7 +100,7 @@ log_rows = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(log_rows, max_size=12), repeats=st.integers(0, 3), order=st.permutations(COLUMNS))
 def test_counts_are_those_of_the_csv_module(tmp_path: Path, rows: list[Values], repeats: int, order: list[str]) -> None:
     """Any text in any column order: each distinct row is one call of its caller, in its hour."""
@@ -128,7 +128,7 @@ def test_counts_are_those_of_the_csv_module(tmp_path: Path, rows: list[Values], 
     assert (told.rows, told.repeated, told.unread) == (len(rows), len(rows) - len(distinct), 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(resource=st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
 @example(resource="/services/data/v64.0/jobs/query/750AA")
 @example(resource="/v64.0/sobjects/Account/describe?x=/y")

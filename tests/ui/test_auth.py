@@ -10,7 +10,7 @@ import requests
 from tests.ui.servers import ApiServer
 from tests.ui.worlds import CONN_ID, HOLDING, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("page")]
 
 
 def test_nobody_gets_no_data(airflow_server: ApiServer, world: World) -> None:

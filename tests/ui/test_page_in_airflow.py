@@ -18,7 +18,7 @@ from tests.ui.browser import GROUND, NARROW, TOO_WIDE, WIDE, Tab, chromium, sett
 from tests.ui.servers import ApiServer
 from tests.ui.worlds import HOLDING, MAPPED, REFUSED, WAITING, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("page")]
 
 VIEWS = ("Overview", "Week and day ahead", "Where it comes from", "Who spends", "Gate", "Findings")
 SANDBOX = "An iframe which has both allow-scripts and allow-same-origin"

@@ -14,7 +14,7 @@ from airflow_provider_apiusage.usage.release import learn_release
 from airflow_provider_apiusage.usage.window import consumption, day_span, expired_by, utc_day
 from tests.support.random_orgs import World, day_bounds, random_world
 
-ORGS = 3_000
+ORGS = 1_500
 """So many in each run of the tests; ``python -m benchmarks.random_orgs`` looks at 10,000."""
 BATCHES = 10
 IMPOSSIBLE = {"evidence-conflict", "past-days-disagree", "calls-not-in-event-logs", "orgs-mixed-up"}
