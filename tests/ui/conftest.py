@@ -25,10 +25,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     org = SandboxOrg(start=now - timedelta(hours=HOURS), limit=100_000, event_log_retention_days=30)
     with pytest.MonkeyPatch.context() as patch, SandboxServer(org) as server:
-        patch.setenv("REQUESTS_CA_BUNDLE", str(server.ca_file))
         patch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(server.connection("client_credentials")))
         patch.setattr(store_module, "default_path", lambda: file)
-        yield live(server, file, hours=HOURS)
+        with pytest.MonkeyPatch.context() as meanwhile:  # other tests of this process trust others
+            meanwhile.setenv("REQUESTS_CA_BUNDLE", str(server.ca_file))
+            made = live(server, file, hours=HOURS)
+        yield made
 
 
 @pytest.fixture(scope="session")
