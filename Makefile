@@ -37,7 +37,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q -n 2 tests/usage tests/quota tests/salesforce tests/gate
+	$(BIN)/python -m pytest -q -n 2 tests/usage tests/quota tests/salesforce
 
 # What starts a whole Airflow runs apart from the rest, two at a time: most of it waits for a scheduler's next round.
 test: lint
