@@ -41,7 +41,7 @@ unit: $(READY)
 
 # What starts a whole Airflow runs apart from the rest, two at a time: most of it waits for a scheduler's next round.
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not e2e"
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not e2e"
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m e2e
 
 demo: $(READY)
