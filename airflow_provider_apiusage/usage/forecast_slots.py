@@ -115,6 +115,9 @@ class Slots:
 def slots_of(history: History, at: float, own: Sequence[tuple[float, int]] = ()) -> Slots:
     """Cut a history into slots; slots of which nothing is seen get what is usual.
 
+    Before its first call an org was not in use: that nobody called it then says nothing of what is to come, so it
+    counts as not seen.
+
     :param history: of all calls.
     :param at: epoch seconds of the instant asked about.
     :param own: calls that are not to be forecast: when (epoch seconds), and how many.
@@ -124,6 +127,8 @@ def slots_of(history: History, at: float, own: Sequence[tuple[float, int]] = ())
     edges = [start + SLOT * n for n in range(now + 1)]
     calls = [after - before for before, after in pairwise(map(history.total, edges))]
     quality = [history.quality(before, after) for before, after in pairwise(edges)]
+    unused = next((n for n, made in enumerate(calls) if made), now)
+    quality[:unused] = [UNSEEN] * unused
     ours = [0.0] * now
     for second, count in own:
         place = int((second - start) // SLOT)

@@ -19,6 +19,8 @@ REPORT = "00OAA0000000001"
 CONN_ID = "salesforce_default"
 HOUR = timedelta(hours=1)
 QUARTER = HOUR / 4
+SPENT = 1_200
+"""Calls that the load which holds a reservation has made of it."""
 SNAPSHOTS = "api_usage_snapshot"
 """The DAG that takes the snapshots."""
 
@@ -69,9 +71,13 @@ def live(server: SandboxServer, store: Path, *, hours: int) -> World:
         )
     )
 
+    running_since = org.clock.now() + (hours - 1) * HOUR
+
     def pass_time(start: datetime) -> None:
-        """Others make calls for a quarter of an hour, by day more than by night."""
+        """Others make calls for a quarter of an hour, by day more than by night; a load does in the last hour."""
         org.spread(330 if 6 <= start.hour < 18 else 250, start, start + QUARTER, callers)
+        if start >= running_since:
+            org.spread(SPENT // 4, start, start + QUARTER, callers[1:2])
 
     for back in range(96, 0, -1):  # the day before anybody looked
         pass_time(org.clock.now() - back * QUARTER)
@@ -138,4 +144,4 @@ def _ask(ledger: QuotaLedger, org_id: str) -> None:
         )
         reason = f"In the queue behind {WAITING}, which waits for 80,000 DailyApiRequests."
         turn.record(mapped, mapped.requested_at, "wait", reason, figures)
-    ledger.draw(reservation.reservation_id, {API_REQUESTS: 1_200}, now)
+    ledger.draw(reservation.reservation_id, {API_REQUESTS: SPENT}, now)
