@@ -51,6 +51,9 @@ CURVE_FOR = timedelta(minutes=5)
 MOST_READINGS = 120
 """Readings of the last two days that the expiry curve is made from; leaving some out only widens its bounds."""
 
+SHORTLY = timedelta(minutes=30)
+"""A reading so long before calls are released together tells whether they were; others make more of them meanwhile."""
+
 SURE_AFTER = timedelta(minutes=1)
 """A reading younger than that is not worth asking what has left the window since."""
 
@@ -204,6 +207,11 @@ def knowledge_of(
         near = turn.readings(name, until - 2 * staleness.most, until) if staleness.stands else ()
         return figure_of(near, staleness)
 
+    @cache
+    def before(name: str, instant: datetime) -> LimitReading | None:
+        found = turn.readings(name, instant - SHORTLY, instant)
+        return next((r for r in reversed(found) if r.observed_at < instant), None)
+
     figures = {name: figure(name) for name in readings}
     return Knowledge(
         readings=readings,
@@ -214,6 +222,7 @@ def knowledge_of(
         reported=cache(turn.reported),
         outlooks=foreseen.outlooks if rules.kept_at_peak is not None else {},
         expired=expired,
+        before=before,
         staleness=foreseen.staleness.most,
         figures=figures,
         grants=turn.grants_since(oldest) if queue else (),

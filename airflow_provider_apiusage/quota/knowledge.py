@@ -61,6 +61,7 @@ class Knowledge:
     :param reported: asked where a limit is unknown; ``None`` if ``/limits`` was never read.
     :param outlooks: by limit name; ``None`` where one would be of use, but too little of the past is known.
     :param expired: how many calls of a limit have surely left the window since its reading.
+    :param before: the last reading of a limit before an instant (the org's time), if there was one shortly before.
     :param staleness: how old the org's figures may be when they are read.
     :param figures: by limit name, what is known of how old that of its reading was.
     :param grants: what was granted lately, since those that wait remember who passed them.
@@ -75,6 +76,7 @@ class Knowledge:
     reported: Callable[[], Reported | None] = lambda: None
     outlooks: Mapping[str, Outlook | None] = field(default_factory=dict)
     expired: Callable[[str], int] = lambda _name: 0
+    before: Callable[[str, datetime], LimitReading | None] = lambda _name, _instant: None
     staleness: timedelta = timedelta(0)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     grants: Sequence[PastGrant] = ()

@@ -21,13 +21,16 @@ WINDOW_SECONDS = 86_400
 FINE = 60
 """Seconds between two points at which the next hour is looked at."""
 
-CUT = 0.3
+CUT = 0.2
 """Share by which others may stay below what is expected of them, where the earliest useful instant is asked for."""
 
-SOONER = 0.2
+SOONER = 0.1
 """Share by which more of others' calls may leave than is worked out, there."""
 
-NOISE = 3.0
+EARLY = 4
+"""Seconds by which calls of one's own loads may leave sooner than worked out: when they were made is known so well."""
+
+NOISE = 2.0
 """Square roots of a number of calls by which it may differ from what is expected by chance alone."""
 
 
@@ -84,6 +87,11 @@ class Outlook:
         """Return the calls that are to leave the window in a span."""
         return max(0.0, self._gone_by(end.timestamp()) - self._gone_by(start.timestamp()))
 
+    def gone_at_most(self, start: datetime, end: datetime) -> float:
+        """Return the calls that may have left the window in a span, if one's own leave a little early."""
+        second = end.timestamp()
+        return self.gone_between(start, end) + self._own_by(second + EARLY) - self._own_by(second)
+
     def highest(self, since: datetime, *, margin: float = 1.0) -> float:
         """Return by how much the use may exceed, at its peak, what it is at an instant.
 
@@ -107,9 +115,10 @@ class Outlook:
         made = [_at(self.new, (second - self.first) / STEP) - new for second in seconds]
         left = [self._gone_by(second) - gone for second in seconds]
         ours = [self._own_by(second) - self._own_by(start) for second in seconds]
+        early = [self._own_by(second + EARLY) - self._own_by(second) for second in seconds]
         change = [
-            (1 - CUT) * m - NOISE * sqrt(max(0.0, m)) - g - SOONER * max(0.0, g - own)
-            for m, g, own in zip(made, left, ours, strict=True)
+            (1 - CUT) * m - NOISE * sqrt(max(0.0, m)) - g - SOONER * max(0.0, g - own) - soon
+            for m, g, own, soon in zip(made, left, ours, early, strict=True)
         ]
         peak, peaks = float("-inf"), []
         for second, m, g in zip(reversed(seconds), reversed(made), reversed(left), strict=True):

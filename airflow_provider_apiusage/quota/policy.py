@@ -21,7 +21,7 @@ from airflow_provider_apiusage.quota.knowledge import Reported as Reported
 from airflow_provider_apiusage.quota.knowledge import Rules as Rules
 from airflow_provider_apiusage.quota.model import LimitFigures, OnUnknown, QuotaRequest, Refuse, Wait
 from airflow_provider_apiusage.quota.order import in_order
-from airflow_provider_apiusage.quota.waking import waking
+from airflow_provider_apiusage.quota.waking import OLDEST, waking
 
 DEPTH = 32
 """So many of those behind one that waits are told when they may pass; the rest come back when that one does."""
@@ -121,7 +121,11 @@ class _Turn:
         impossible = [text for each in figures if (text := never_fits(each)) is not None]
         if impossible:
             return Refuse(" ".join(impossible), figures), ()
-        unknown = {each.name: text for each in figures if (text := _unknown(request, each, knowledge)) is not None}
+        unknown = {
+            each.name: text
+            for each in figures
+            if (text := _unknown(request, each, knowledge)) is not None and not self._surely_short(request, each)
+        }
         if unknown:
             missing = {name: text for name in unknown if (text := _missing(request, name, knowledge)) is not None}
             if missing and request.on_unknown is not OnUnknown.ALLOW:
@@ -130,16 +134,16 @@ class _Turn:
         lacking = [each for each in figures if deficit(each) > 0]
         if not lacking:
             return Approve(" ".join(fits(each) for each in figures) + self._blind(figures), figures), ()
-        return self._wait(request, figures, lacking, head=head), ()
+        return self._wait(figures, lacking, head=head), ()
 
-    def _wait(
-        self,
-        request: QuotaRequest,
-        figures: tuple[LimitFigures, ...],
-        lacking: Sequence[LimitFigures],
-        *,
-        head: bool,
-    ) -> Wait:
+    def _surely_short(self, request: QuotaRequest, figures: LimitFigures) -> bool:
+        """Tell whether a figure that is too old to grant on still tells that too little is free."""
+        view = self._views.get(figures.name)
+        if view is None or view.outlook is None or figures.headroom is None or request.on_unknown is not OnUnknown.WAIT:
+            return False
+        return self._knowledge.now - view.reading.received_at <= OLDEST and deficit(figures) > view.may_be_more
+
+    def _wait(self, figures: tuple[LimitFigures, ...], lacking: Sequence[LimitFigures], *, head: bool) -> Wait:
         reason = " ".join(short(each) for each in lacking) + self._blind(figures)
         if not head and self._told >= DEPTH:
             return Wait(self._knowledge.retry_at, reason, figures)
@@ -147,7 +151,7 @@ class _Turn:
         # A reservation may be given back at any moment; only what exceeds them has to leave the window first.
         opens = [self._knowledge.opens_at(each.name, calls) for each in lacking if (calls := must_expire(each)) > 0]
         opens_at = max((instant for instant in opens if instant is not None), default=None)
-        woken = waking(request, [(each, self._views[each.name]) for each in lacking])
+        woken = waking([(each, self._views[each.name]) for each in lacking])
         if woken is None:
             return Wait(self._knowledge.retry_at, reason, figures, opens_at)
         return Wait(woken.at, reason, figures, opens_at, woken.look)

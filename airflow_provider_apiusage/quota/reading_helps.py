@@ -38,8 +38,8 @@ class ReadingHelps:
 
         Not if the org was read within ``poll_interval``, or ``max_age`` if that is shorter; where an outlook tells that
         a reading may open the gate, that comes down to seconds. Not while outlook or window tell that too few calls can
-        have left it, and not while only other loads' reservations stand in the way; but never longer than ``max_age``,
-        since a limit may be raised.
+        have left it, and not while only other loads' reservations stand in the way; but never longer than half an hour
+        where there is an outlook, and ``max_age`` where there is none, since a limit may be raised.
         """
         now, last, names = self.now, self.last_read_at, tuple(sorted(request.needs))
         foreseen = verdict.look if isinstance(verdict, Wait) else None
@@ -51,10 +51,12 @@ class ReadingHelps:
         stale = len(known) < len(names) or max(now - r.received_at for r in known) > request.max_age
         if isinstance(verdict, Approve):
             return stale  # allowed blind: look first
-        if isinstance(verdict, Refuse) or stale or settles:
+        if isinstance(verdict, Refuse) or settles:
             return True
         if foreseen is not None:
             return foreseen
+        if stale:
+            return True
         if self.would_settle(names):
             return True
         if verdict.opens_at is not None:

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_provider_apiusage.quota.headroom import View, deficit, must_expire
-from airflow_provider_apiusage.quota.model import LimitFigures, QuotaRequest
+from airflow_provider_apiusage.quota.model import LimitFigures
 from airflow_provider_apiusage.quota.outlook import CUT
 
 SHORTEST = timedelta(seconds=5)
 """Two readings made because one may open the gate are at least so far apart."""
 
-OLDEST = timedelta(minutes=15)
+OLDEST = timedelta(minutes=30)
 """While somebody waits, a reading is never older: others may have made fewer calls, and a limit may be raised."""
 
 LATE_MARKS = tuple(timedelta(seconds=s) for s in (0, 30, 60, 120, 240))
 """After a mark at which calls are due to be released together: when to look, as it may be late."""
 
-STEPS_WHILE_STALE = 10
-"""Readings made while a figure may stand still are a tenth of that time apart."""
+STEPS_WHILE_STALE = 5
+"""Readings made while a figure may stand still are a fifth of that time apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +40,18 @@ def shortest_pause(staleness: timedelta) -> timedelta:
     return max(SHORTEST, staleness / STEPS_WHILE_STALE)
 
 
-def waking(request: QuotaRequest, short: Sequence[tuple[LimitFigures, View]]) -> Waking | None:
+def waking(short: Sequence[tuple[LimitFigures, View]]) -> Waking | None:
     """Return when all limits that are short can have come free; ``None`` if nothing tells.
 
     :param short: figures of the limits of which too little is free, with what is known of them.
     """
-    found = [_of_limit(request, figures, view) for figures, view in short if view.outlook is not None]
+    found = [_of_limit(figures, view) for figures, view in short if view.outlook is not None]
     if len(found) < len(short) or not found:
         return None
     return Waking(max(each.at for each in found), all(each.look for each in found))
 
 
-def _of_limit(request: QuotaRequest, figures: LimitFigures, view: View) -> Waking:
+def _of_limit(figures: LimitFigures, view: View) -> Waking:
     outlook, knowledge, reading = view.outlook, view.knowledge, view.reading
     assert outlook is not None
     assert view.ahead is not None
@@ -61,7 +61,7 @@ def _of_limit(request: QuotaRequest, figures: LimitFigures, view: View) -> Wakin
     renewed_at = knowledge.figure(figures.name).renewed_at
     if renewed_at is not None:
         earliest = max(earliest, renewed_at - reading.skew)
-    latest = max(earliest, reading.received_at + min(OLDEST, request.max_age))
+    latest = max(earliest, reading.received_at + OLDEST)
     if missing <= view.may_be_more or now >= latest:
         return Waking(earliest, earliest <= now or renewed_at is None)
     free = (figures.remaining or 0) - (figures.reserve or 0) - (figures.outstanding or 0) - figures.need
@@ -84,7 +84,7 @@ def _of_limit(request: QuotaRequest, figures: LimitFigures, view: View) -> Wakin
     perhaps = (1 - CUT) * missing
     if perhaps <= outlook.gone_at(coming):
         at = min(at, max(earliest, coming - reading.skew))
-    if perhaps <= outlook.gone_at(last):
+    if perhaps <= outlook.gone_at(last) and not view.released(last):
         late = [last - reading.skew + late for late in LATE_MARKS]
         if any(reading.received_at < instant <= now for instant in late):
             return Waking(earliest, earliest <= now or renewed_at is None)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apiusage.quota.model import Wait
+from airflow_provider_apiusage.quota.model import OnUnknown, Refuse, Wait
 from airflow_provider_apiusage.quota.outlook import SOONER, Outlook, OwnCalls
-from airflow_provider_apiusage.quota.policy import Knowledge, OpensAt, decide
+from airflow_provider_apiusage.quota.policy import Approve, Knowledge, OpensAt, decide
 from airflow_provider_apiusage.quota.waking import OLDEST, SHORTEST, shortest_pause
 from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading
 from tests.support.outlooks import outlook, outlooks
@@ -28,6 +28,7 @@ def wait_of(
     opens_at: OpensAt = lambda _name, _calls: None,
     max_age: timedelta = MAX_AGE,
     reserve: int = 10_000,
+    before: LimitReading | None = None,
 ) -> Wait:
     """Return the wait of one request that is alone in the queue."""
     known = Knowledge(
@@ -37,6 +38,7 @@ def wait_of(
         now + minutes(5),
         opens_at,
         outlooks={API_REQUESTS: seen},
+        before=lambda _name, _instant: before,
         staleness=staleness,
     )
     [(_, verdict)] = decide([request("a", need, now, reserve=reserve, max_age=max_age)], known)
@@ -75,10 +77,19 @@ def test_it_wakes_when_enough_of_ones_own_calls_have_left() -> None:
 
 
 def test_it_wakes_early_if_others_make_fewer_calls_than_expected() -> None:
-    """50 of 100 a minute are made anew; if only 35 are, and 120 leave, the use falls by 85: it looks early."""
+    """50 of 100 a minute are made anew; if only 40 are, and 110 leave, the use falls by 70: it looks early."""
     verdict = wait_of(500, reading(90_000), outlook(gone=leaving, new=lambda hours: 3_000 * (hours + 1)))
 
-    assert NOW + minutes(4) < verdict.until < NOW + minutes(6)
+    assert NOW + minutes(5) < verdict.until < NOW + minutes(7.2)
+
+
+def test_when_one_s_own_calls_leave_is_known_to_some_seconds() -> None:
+    """Calls that are to leave in three seconds may have left already: a reading is worth its call."""
+    own = OwnCalls([((NOW + timedelta(seconds=13)).timestamp(), 500)])
+    now = NOW + timedelta(seconds=10)
+
+    assert wait_of(500, reading(90_000), replace(outlook(), own=own), now).look
+    assert not wait_of(500, reading(90_000), replace(outlook(), own=own), now - timedelta(seconds=5)).look
 
 
 def test_what_is_short_by_no_more_than_may_have_left_is_worth_a_reading() -> None:
@@ -90,13 +101,13 @@ def test_what_is_short_by_no_more_than_may_have_left_is_worth_a_reading() -> Non
 
 
 def test_when_more_can_have_left_than_was_due_a_reading_is_made_and_not_put_off() -> None:
-    """Five minutes later 500 were due to leave, and 600 may have; not while the window proves that they cannot."""
+    """Five minutes later 500 were due to leave, and 550 may have; not while the window proves that they cannot."""
     now = NOW + minutes(5)
 
-    verdict = wait_of(590, reading(90_000), outlook(gone=leaving), now)
+    verdict = wait_of(540, reading(90_000), outlook(gone=leaving), now)
     assert (verdict.until, verdict.look) == (now, True)
     verdict = wait_of(
-        590, reading(90_000), outlook(gone=leaving), now, opens_at=lambda _name, _calls: NOW + minutes(5.5)
+        540, reading(90_000), outlook(gone=leaving), now, opens_at=lambda _name, _calls: NOW + minutes(5.5)
     )
     assert (verdict.until, verdict.look) == (NOW + minutes(5.5), False)
 
@@ -107,17 +118,41 @@ def test_two_readings_are_never_made_within_seconds() -> None:
     now = NOW + timedelta(seconds=5)
 
     assert wait_of(500, reading(90_000), seen, now).until == NOW + SHORTEST
-    assert wait_of(500, reading(90_000), seen, now, staleness=minutes(5)).until == NOW + timedelta(seconds=30)
+    assert wait_of(500, reading(90_000), seen, now, staleness=minutes(5)).until == NOW + timedelta(seconds=60)
     assert shortest_pause(timedelta(0)) == SHORTEST
 
 
-@pytest.mark.parametrize(("max_age", "oldest"), [(minutes(60), OLDEST), (minutes(4), minutes(4))])
-def test_no_reading_grows_older_than_a_quarter_of_an_hour(max_age: timedelta, oldest: timedelta) -> None:
-    """Others may make fewer calls, and a limit may be raised; then the reading is due."""
+@pytest.mark.parametrize("max_age", [minutes(60), minutes(4)])
+def test_no_reading_grows_older_than_half_an_hour(max_age: timedelta) -> None:
+    """Others may make fewer calls, and a limit may be raised; then the reading is due, and not for ``max_age``."""
     seen = outlook()
 
-    assert wait_of(5_000, reading(90_000), seen, max_age=max_age).until == NOW + oldest
-    assert wait_of(5_000, reading(90_000), seen, NOW + oldest, max_age=max_age).look
+    assert wait_of(5_000, reading(90_000), seen, max_age=max_age).until == NOW + OLDEST
+    verdict = wait_of(5_000, reading(90_000), seen, NOW + OLDEST - minutes(1), max_age=max_age)
+    assert (verdict.until, verdict.look) == (NOW + OLDEST, False)
+    assert wait_of(5_000, reading(90_000), seen, NOW + OLDEST, max_age=max_age).look
+
+
+@pytest.mark.parametrize("on_unknown", [OnUnknown.FAIL, OnUnknown.ALLOW])
+def test_who_need_not_wait_for_a_reading_does_not(on_unknown: OnUnknown) -> None:
+    """A figure older than ``max_age`` is unknown to who would rather fail, or pass blind, than wait."""
+    now = NOW + minutes(5)
+    known = Knowledge(
+        {API_REQUESTS: reading(90_000)}, {}, now, now + minutes(5), outlooks={API_REQUESTS: outlook()}
+    )
+    asked = replace(request("a", 5_000, now, max_age=minutes(4)), on_unknown=on_unknown)
+
+    [(_, verdict)] = decide([asked], known)
+
+    assert isinstance(verdict, Refuse if on_unknown is OnUnknown.FAIL else Approve)
+
+
+def test_what_is_too_old_to_grant_on_is_read_before_it_grants() -> None:
+    """Enough is free by a figure older than ``max_age``: that is not known, so nobody is granted by it."""
+    verdict = wait_of(5_000, reading(50_000), outlook(), NOW + minutes(5), max_age=minutes(4))
+
+    assert "more than max_age allows" in verdict.reason
+    assert verdict.look is None
 
 
 def test_never_before_the_window_allows_it() -> None:
@@ -151,6 +186,18 @@ def test_a_bucket_that_is_late_is_looked_for_again() -> None:
             read = reading(90_000, now)
 
     assert looks == [30, 60, 120, 240]
+
+
+@pytest.mark.parametrize(("used", "again"), [(90_000, True), (89_400, True), (88_500, False), (88_000, False)])
+def test_a_bucket_that_has_left_is_not_looked_for_again(used: int, again: bool) -> None:
+    """1,500 were due at the mark: whether they have left shows in the figure of then beside the one before."""
+    mark = NOW + minutes(15)
+    seen = outlook(gone=leaving, bucket=900)
+    before, after = reading(90_000, mark - minutes(1)), reading(used, mark)
+
+    verdict = wait_of(96_000 - used, after, seen, mark, before=before, reserve=5_000)
+
+    assert verdict.until == mark + (timedelta(seconds=30) if again else minutes(15))
 
 
 def test_the_orgs_clock_and_ours_are_told_apart() -> None:
