@@ -16,7 +16,7 @@ from math import sqrt
 
 from airflow_provider_apiusage.quota.outlook import STEP, Outlook, OwnCalls
 from airflow_provider_apiusage.usage.forecast_cells import DAY_SECONDS, SEEN, UNSEEN
-from airflow_provider_apiusage.usage.forecast_history import reconstruct
+from airflow_provider_apiusage.usage.forecast_history import History, reconstruct
 from airflow_provider_apiusage.usage.forecast_paths import ENOUGH, FAR_WEIGHT, HALF_LIFE, NEAR, Paths
 from airflow_provider_apiusage.usage.forecast_slots import DAY, SLOT, Slots, slots_of
 from airflow_provider_apiusage.usage.model import HourTotal, Interval, LimitReading
@@ -53,10 +53,12 @@ class Scores:
 
     :param high: the margin by horizon, in units of :func:`_unit`.
     :param bucket: seconds within which the org is taken to release calls together.
+    :param slips: whether it is taken to miss marks at times.
     """
 
     high: tuple[float, ...]
     bucket: int
+    slips: bool = False
 
     def margin(self, ahead: float) -> float:
         """Return the margin ``ahead`` slots from what was seen last, in units."""
@@ -85,43 +87,44 @@ class Past:
     staleness: timedelta = timedelta(0)
     marks: int = 3600
 
-    def bucket(self) -> int | None:
-        """Return the seconds within which the org releases calls together; ``None`` if there is nothing to go by.
+    def release(self) -> tuple[int, bool] | None:
+        """Return the seconds within which the org releases calls together, and whether it misses marks at times.
+
+        ``None`` if there is nothing to go by.
 
         What readings rule out is not asked for how well it explains them.
         """
         kinds = [kind for kind in KINDS if kind.total_seconds() <= self.marks]
-        history = reconstruct(self.readings, self.hours, kinds=kinds)
-        return None if history is None else int(history.bucket)
+        history = self._history(kinds)
+        return None if history is None else (int(history.bucket), history.slips)
 
-    def slots(self, at: datetime, bucket: int) -> Slots | None:
+    def slots(self, at: datetime, bucket: int, *, slips: bool = False) -> Slots | None:
         """Return the calls of others by slot; ``None`` if too little of the past was seen.
 
         Of one's own calls it is known when they were made, so they are taken out of the figures before it is worked out
         when others made theirs.
         """
-        own = OwnCalls(self.own)
-        late = self.staleness.total_seconds()
-
-        def of_others(reading: LimitReading) -> LimitReading:
-            if reading.used is None:
-                return reading
-            second = reading.observed_at.timestamp()
-            start = (second // bucket * bucket if bucket else second) - DAY_SECONDS
-            return replace(reading, used=max(0, reading.used - own.between(start, second - late)))
-
-        def told(hour: HourTotal) -> HourTotal:
-            second = hour.starts_at.timestamp()
-            ours, low, high = own.between(second - 1, second + 3599), hour.calls.low, hour.calls.high
-            calls = Interval(max(0, low - ours), None if high is None else max(0, high - ours))
-            return replace(hour, calls=calls)
-
-        history = reconstruct(map(of_others, self.readings), map(told, self.hours), kinds=[timedelta(seconds=bucket)])
+        history = self._history([timedelta(seconds=bucket)], slips=slips)
         if history is None:
             return None
         slots = slots_of(history, at.timestamp())
         seen = sum(1 for quality in slots.quality if quality == SEEN)
         return slots if seen * SLOT >= LEAST_HISTORY.total_seconds() else None
+
+    def _history(self, kinds: Sequence[timedelta], *, slips: bool | None = None) -> History | None:
+        own = OwnCalls(self.own)
+        late = self.staleness.total_seconds()
+
+        def ours(start: float, end: float) -> float:
+            return float(own.between(start, end - late))
+
+        def told(hour: HourTotal) -> HourTotal:
+            second = hour.starts_at.timestamp()
+            made, low, high = own.between(second - 1, second + 3599), hour.calls.low, hour.calls.high
+            calls = Interval(max(0, low - made), None if high is None else max(0, high - made))
+            return replace(hour, calls=calls)
+
+        return reconstruct(self.readings, map(told, self.hours), kinds=kinds, own=ours, slips=slips)
 
 
 def scores_of(past: Past, at: datetime, level: float = LEVEL) -> Scores | None:
@@ -132,9 +135,9 @@ def scores_of(past: Past, at: datetime, level: float = LEVEL) -> Scores | None:
 
     :param level: quantile of the errors that is the margin.
     """
-    bucket = past.bucket()
-    slots = None if bucket is None else past.slots(at, bucket)
-    if bucket is None or slots is None:
+    release = past.release()
+    slots = None if release is None else past.slots(at, release[0], slips=release[1])
+    if release is None or slots is None:
         return None
     paths = Paths(slots)
     first = next((n for n, quality in enumerate(slots.quality) if quality != UNSEEN), 0)
@@ -149,7 +152,7 @@ def scores_of(past: Past, at: datetime, level: float = LEVEL) -> Scores | None:
             if slots.unseen[origin + horizon] == slots.unseen[origin]:
                 made = slots.made(origin, origin + horizon)
                 trials[horizon].append(((made - expected) / _unit(paths, origin, expected, horizon), weight))
-    return Scores(tuple(_high(trials[horizon], level) for horizon in HORIZONS), bucket)
+    return Scores(tuple(_high(trials[horizon], level) for horizon in HORIZONS), *release)
 
 
 def _unit(paths: Paths, origin: int, expected: float, ahead: float) -> float:
@@ -165,7 +168,7 @@ def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
     :param scores: made lately by :func:`scores_of`.
     """
     bucket = min(scores.bucket, past.marks)
-    slots = past.slots(at, bucket)
+    slots = past.slots(at, bucket, slips=scores.slips and bucket == scores.bucket)
     if slots is None:
         return None
     paths = Paths(slots)
@@ -197,6 +200,7 @@ def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
         gone=[until(second - DAY_SECONDS) - until(first - DAY_SECONDS) for second in seconds],
         bucket=bucket,
         marks=past.marks,
+        late=int(slots.late),
         own=OwnCalls([(second + DAY_SECONDS, calls) for second, calls in past.own]),
     )
 

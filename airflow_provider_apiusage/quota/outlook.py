@@ -68,6 +68,7 @@ class Outlook:
     :param bucket: seconds within which the org releases calls together; 0 for each by itself.
     :param marks: seconds within which it may do so, as far as is known; ``bucket`` or more.
     :param own: when calls of one's own loads leave, which is known to the minute.
+    :param late: seconds by which an org that misses marks at times must be expected to be behind at a peak.
     """
 
     at: datetime
@@ -78,6 +79,7 @@ class Outlook:
     bucket: int = 0
     marks: int = 0
     own: OwnCalls = NO_CALLS
+    late: int = 0
 
     def new_between(self, start: datetime, end: datetime) -> float:
         """Return the calls that others are expected to make in a span; beyond the grid, none."""
@@ -121,8 +123,8 @@ class Outlook:
             for m, g, own, soon in zip(made, left, ours, early, strict=True)
         ]
         peak, peaks = float("-inf"), []
-        for second, m, g in zip(reversed(seconds), reversed(made), reversed(left), strict=True):
-            peak = max(peak, m + _at(self.margin, (second - self.first) / STEP) - g)
+        for second, m in zip(reversed(seconds), reversed(made), strict=True):
+            peak = max(peak, m + _at(self.margin, (second - self.first) / STEP) - self._gone_late(second, gone))
             peaks.append(peak)
         peaks.reverse()
         return Ahead(since, [second - start for second in seconds], change, peaks, steps=bool(self.bucket))
@@ -149,14 +151,14 @@ class Outlook:
         start = since.timestamp()
         new = _at(self.new, self._place(since))
         gone = self._gone_by(start)
-        until = start + WINDOW_SECONDS + self.bucket
+        until = start + WINDOW_SECONDS + self.bucket + self.late
         rises = []
         for n in range(max(0, int((start - self.first) // STEP)), len(self.new)):
             second = self.first + n * STEP
             if second > until:
                 break
             second = max(second, int(start))
-            left = self._gone_by(second) - gone
+            left = self._gone_late(second, gone)
             place = (second - self.first) / STEP
             rises.append((second, _at(self.new, place) - new + margin * _at(self.margin, place) - left))
         return rises
@@ -166,6 +168,10 @@ class Outlook:
 
     def _gone_by(self, second: float) -> float:
         return _at(self.gone, (self._mark(second) - self.first) / STEP) + self._own_by(second)
+
+    def _gone_late(self, second: float, gone: float) -> float:
+        """Return what has left by then at least, beyond ``gone`` calls, though the org may miss marks."""
+        return max(0.0, self._gone_by(second - self.late) - gone) if self.late else self._gone_by(second) - gone
 
     def _own_by(self, second: float) -> int:
         return self.own.between(0, self._mark(second))

@@ -82,10 +82,11 @@ def _of_limit(figures: LimitFigures, view: View) -> Waking:
     if last is None or coming is None:
         return Waking(at, False)
     perhaps = (1 - CUT) * missing
-    if perhaps <= outlook.gone_at(coming):
+    # An org that misses marks releases at the next one what was due before.
+    if outlook.late or perhaps <= outlook.gone_at(coming):
         at = min(at, max(earliest, coming - reading.skew))
-    if perhaps <= outlook.gone_at(last) and not view.released(last):
-        late = [last - reading.skew + late for late in LATE_MARKS]
+    if outlook.late or (perhaps <= outlook.gone_at(last) and not view.released(last)):
+        late = [last - reading.skew + late for late in LATE_MARKS[: 1 if outlook.late else None]]
         if any(reading.received_at < instant <= now for instant in late):
             return Waking(earliest, earliest <= now or renewed_at is None)
         at = min([at, *(instant for instant in late if instant >= earliest)])

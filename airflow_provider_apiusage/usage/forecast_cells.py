@@ -14,7 +14,7 @@ Calls are kept in cells of five minutes in UTC, as floating-point numbers: these
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil, floor
 
 from airflow_provider_apiusage.usage.model import Completeness, HourTotal
@@ -37,6 +37,12 @@ LATE = 300
 PACE = 3600
 """Seconds over which the pace is taken that tells which of two readings of a figure fits."""
 
+SLIPS = 4 * 3600
+"""Seconds for which an org that releases calls on the hour was watched to release none (2016)."""
+
+SLIPPED = 0.5
+"""By what share a late release must explain a figure better than one in time, to be taken for one."""
+
 LATE_ROWS = 1.25
 """How much fuller than told an hour may be taken to be whose log may still grow."""
 
@@ -44,19 +50,44 @@ LEAK = 0.5
 """Share of the gap between the figure and the cells of its window that is made up for within a day."""
 
 
+Own = Callable[[float, float], float]
+"""(start, end) in epoch seconds -> calls that are no concern of the cells."""
+
+
+def no_calls(_start: float, _end: float) -> float:
+    """Return 0: there are none."""
+    return 0.0
+
+
 class Cells:
     """The cells while they are being filled.
+
+    ``doubt`` is how badly they explain the figures; ``lateness``, of an org that misses marks, by how many seconds each
+    figure (epoch seconds) was behind.
 
     :param span: their indexes.
     :param pins: hourly counts by the index of their first cell.
     :param bucket: seconds within which calls are released together; 0 for each by itself.
+    :param own: calls of one's own between two instants that figures contain and cells do not; they are known.
+    :param slips: whether the org misses marks at times, and releases at a later one what was due.
     """
 
-    def __init__(self, span: range, pins: dict[int, HourTotal], bucket: float, logs_complete: bool) -> None:
+    def __init__(
+        self,
+        span: range,
+        pins: dict[int, HourTotal],
+        bucket: float,
+        logs_complete: bool,
+        own: Own = no_calls,
+        *,
+        slips: bool = False,
+    ) -> None:
         self.first, self.pins, self.bucket, self.logs_complete = span[0], pins, bucket, logs_complete
+        self.own, self.slips = own, slips
         self.calls = [0.0] * len(span)
         self.known = [UNSEEN] * len(span)
         self.doubt = 0.0
+        self.lateness: list[tuple[float, float]] = []
 
     def follow(self, figures: Sequence[tuple[float, int]], shape: Sequence[Sequence[float]] | None) -> None:
         """Fill the cells from the figures, oldest first, and from hourly counts where there are some.
@@ -69,26 +100,32 @@ class Cells:
             if hour + HOUR_CELLS <= covered_from or hour >= covered_to:
                 self._settle(hour, alone=True)
         window = owed = pace = 0.0
-        before_at, before, began = 0.0, 0, 0.0
-        for at, used in figures:
+        before_at, before, began, in_time = 0.0, 0.0, 0.0, 0.0
+        for at, told in figures:
             begin = self._window_start(at)
+            used = max(0.0, told - self.own(begin, at))
             if begin >= before_at:
                 if before_at:
                     unseen = self._between(before_at - DAY_SECONDS, before_at) * (begin - before_at) / DAY_SECONDS
                     self._spread(unseen, before_at, begin, shape, UNSEEN)
-                self._spread(float(used), begin, at, shape, GUESSED)
+                self._spread(used, begin, at, shape, GUESSED)
+                in_time = at
                 owed, pace = 0.0, used / DAY_SECONDS
             else:
                 gap = at - before_at
-                change = used - before - owed + LEAK * (before - window + owed) * gap / DAY_SECONDS
                 begin = max(began, begin)
-                made = change + self._between(began, begin)
-                if self.bucket and at % self.bucket < LATE and gap <= 2 * self.bucket:
-                    # The figure may be of before the mark: then what left at the mark is in it still.
-                    earlier = max(began, begin - self.bucket)
-                    other = change + self._between(began, earlier)
-                    if abs(other - pace * gap) < abs(made - pace * gap):
-                        made, begin = other, earlier
+                leak = LEAK * (before - window + owed) * gap / DAY_SECONDS
+                made = used - before - owed + leak + self._between(began, begin)
+                for earlier, clearly in self._earlier(at, gap, began, begin, in_time):
+                    others = max(0.0, told - self.own(earlier, at))
+                    other = others - before - owed + leak + self._between(began, earlier)
+                    if abs(other - pace * gap) < clearly * abs(made - pace * gap):
+                        made, begin, used = other, earlier, others
+                late = max(0.0, self._window_start(at) - begin)
+                if self.slips:
+                    self.lateness.append((at, late))
+                if not late:
+                    in_time = at
                 owed = max(0.0, -made)
                 self._spread(max(0.0, made), before_at, at, shape, SEEN if gap <= BLURRED_AFTER else GUESSED)
                 share = min(1.0, gap / PACE)
@@ -98,6 +135,30 @@ class Cells:
             before_at, before, began = at, used, begin
         if figures and int(covered_to) // HOUR_CELLS * HOUR_CELLS in self.pins:
             self._settle(int(covered_to) // HOUR_CELLS * HOUR_CELLS)
+
+    def _earlier(
+        self, at: float, gap: float, began: float, begin: float, in_time: float
+    ) -> Iterator[tuple[float, float]]:
+        """Yield where the window of a figure may begin instead, and how much better that must explain it.
+
+        The figure may be of before the mark: then what left at the mark is in it still. Or the org releases late, but
+        for hours at most.
+
+        :param began: where the window of the figure before began.
+        :param begin: where it begins if all that was due has left.
+        :param in_time: when a figure last showed all that was due.
+        """
+        if not self.bucket or gap > 2 * self.bucket:
+            return
+        if at % self.bucket < LATE:
+            yield max(began, begin - self.bucket), 1.0
+        if self.slips and at - in_time <= SLIPS:
+            mark = begin - self.bucket
+            while mark > began:
+                yield mark, SLIPPED
+                mark -= self.bucket
+            if began < begin:
+                yield began, SLIPPED
 
     def shape(self, until: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the mean calls by cell of the day, on weekdays and at weekends, of the last seven days."""

@@ -8,8 +8,25 @@ from datetime import timedelta
 from itertools import accumulate
 from math import ceil, floor
 
-from airflow_provider_apiusage.usage.forecast_cells import CELL, DAY_CELLS, DAY_SECONDS, HOUR_CELLS, UNSEEN, Cells
+from airflow_provider_apiusage.usage.forecast_cells import (
+    CELL,
+    DAY_CELLS,
+    DAY_SECONDS,
+    HOUR_CELLS,
+    UNSEEN,
+    Cells,
+    Own,
+    no_calls,
+)
 from airflow_provider_apiusage.usage.model import HourTotal, LimitReading
+
+HOUR = timedelta(hours=1)
+
+SLIPPING = 0.8
+"""By what share missed marks must explain the readings better than marks that are kept, to be believed."""
+
+OFTEN = 0.9
+"""Share of the figures of an org that misses marks which were not later than is reckoned with."""
 
 TRIED = 960
 """How many of the latest readings decide which kind of release explains them best: those of ten days."""
@@ -25,6 +42,8 @@ class History:
     :param seen_until: epoch seconds up to which there is evidence.
     :param pinned: share of the hours of the last seven days whose calls event logs tell.
     :param bucket: seconds within which the org is taken to release calls together; 0 for each by itself.
+    :param slips: whether the org is taken to miss marks at times.
+    :param late: by how many seconds it then was behind at most in nine cases of ten, in the last seven days.
     """
 
     first: int
@@ -33,6 +52,8 @@ class History:
     seen_until: float
     pinned: float
     bucket: float
+    slips: bool = False
+    late: float = 0.0
 
     def total(self, second: float) -> float:
         """Return the calls made from the first cell up to an instant (epoch seconds); straight lines within cells."""
@@ -58,6 +79,8 @@ def reconstruct(
     *,
     kinds: Sequence[timedelta],
     logs_complete: bool = True,
+    own: Own = no_calls,
+    slips: bool | None = None,
 ) -> History | None:
     """Return when calls were made.
 
@@ -66,6 +89,8 @@ def reconstruct(
     :param kinds: spans within which the org may release calls together; the one that explains the readings best is
         taken.
     :param logs_complete: whether a settled log is taken to show every call.
+    :param own: calls that readings contain and that are to be left out; hourly counts are without them.
+    :param slips: whether the org misses marks at times; ``None`` for whatever explains the readings better.
     :returns: ``None`` if there is nothing to go by.
     """
     figures = _thin(readings)
@@ -75,18 +100,20 @@ def reconstruct(
     if not starts:
         return None
     span = range(min(starts) // HOUR_CELLS * HOUR_CELLS, max(ends) + 1)
-    best = min(
-        (_filled(span, pins, kind.total_seconds(), logs_complete, figures[-TRIED:]) for kind in kinds),
-        key=lambda cells: (cells.doubt, cells.bucket),
-    )
+    tried = [
+        _filled(span, pins, kind.total_seconds(), logs_complete, own, figures[-TRIED:], slips=late)
+        for kind in kinds
+        for late in ((False, True) if slips is None and kind >= HOUR else (bool(slips),))
+    ]
+    best = min(tried, key=lambda cells: (cells.doubt / (SLIPPING if cells.slips else 1), cells.bucket))
     # The first day can be spread better once it is known how days look.
     shape = best.shape(figures[-1][0]) if figures and figures[-1][0] - figures[0][0] >= 3 * DAY_SECONDS else None
-    best = _filled(span, pins, best.bucket, logs_complete, figures, shape)
+    best = _filled(span, pins, best.bucket, logs_complete, own, figures, shape, slips=best.slips)
     seen_until = max([at for at, _ in figures[-1:]] + [float(end * CELL) for end in ends[-1:] if pins])
     week = range(int(seen_until) // CELL - 7 * DAY_CELLS, int(seen_until) // CELL)
     pinned = sum(1 for hour in pins if hour in week) / (7 * 24)
     sums = tuple(accumulate(best.calls, initial=0.0))
-    return History(span[0], sums, tuple(best.known), seen_until, min(1.0, pinned), best.bucket)
+    return History(span[0], sums, tuple(best.known), seen_until, min(1.0, pinned), best.bucket, best.slips, _late(best))
 
 
 def _filled(
@@ -94,12 +121,21 @@ def _filled(
     pins: dict[int, HourTotal],
     bucket: float,
     logs_complete: bool,
+    own: Own,
     figures: Sequence[tuple[float, int]],
     shape: Sequence[Sequence[float]] | None = None,
+    *,
+    slips: bool,
 ) -> Cells:
-    cells = Cells(span, pins, bucket, logs_complete)
+    cells = Cells(span, pins, bucket, logs_complete, own, slips=slips)
     cells.follow(figures, shape)
     return cells
+
+
+def _late(cells: Cells) -> float:
+    until = cells.lateness[-1][0] if cells.lateness else 0.0
+    found = sorted(late for at, late in cells.lateness if at >= until - 7 * DAY_SECONDS)
+    return found[int(OFTEN * len(found))] if found else 0.0
 
 
 def _thin(readings: Iterable[LimitReading]) -> list[tuple[float, int]]:

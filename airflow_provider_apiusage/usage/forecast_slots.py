@@ -42,6 +42,7 @@ class Slots:
     :param weekends: whether each slot begins at a weekend, a day ahead included.
     :param midnights: slots that begin a UTC day, a day ahead included.
     :param seen: how many slots are seen, from the first one on.
+    :param late: as :attr:`History.late`.
     """
 
     calls: tuple[float, ...]
@@ -50,6 +51,7 @@ class Slots:
     weekends: tuple[bool, ...]
     midnights: tuple[int, ...]
     seen: int
+    late: float = 0.0
 
     @property
     def now(self) -> int:
@@ -144,7 +146,7 @@ def slots_of(history: History, at: float, own: Sequence[tuple[float, int]] = ())
         if quality[place] == UNSEEN:
             usual = told.usual(place, place + 1, place)
             calls[place] = calls[place] if usual is None else usual
-    return Slots(tuple(calls), tuple(ours), tuple(quality), weekends, midnights, seen)
+    return Slots(tuple(calls), tuple(ours), tuple(quality), weekends, midnights, seen, history.late)
 
 
 def weighted_median(found: list[tuple[float, float]], weights: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 from math import cos, pi
@@ -32,7 +33,13 @@ class Watched:
     Of days that are all alike the figure would tell nothing: it would stand still.
     """
 
-    def __init__(self, calls: Callable[[int], float], *, days: int = DAYS, bucket: int = 0) -> None:
+    def __init__(
+        self, calls: Callable[[int], float], *, days: int = DAYS, bucket: int = 0, missed: float = 0.0
+    ) -> None:
+        chance, self.behind = Random(7), [0]
+        for _hour in range((days + 2) * 24):
+            misses = self.behind[-1] < 3 and chance.random() < missed
+            self.behind.append(self.behind[-1] + 1 if misses else 0)
         self.begin, self.bucket = NOW.replace(hour=0, minute=0) - days * DAY, bucket
         working = [(self.begin + day * DAY).weekday() < 5 for day in range(days + 2)]
         minutes_of_all = range((days + 2) * 1440)
@@ -43,7 +50,8 @@ class Watched:
     def used(self, minute: int) -> int:
         """Return what is used at a minute since the beginning."""
         start = minute // self.bucket * self.bucket if self.bucket else minute
-        return self.sums[minute] - self.sums[start - 1440]
+        start -= 60 * self.behind[minute // 60]
+        return self.sums[minute] - self.sums[max(0, start - 1440)]
 
     def read(self, minute: int) -> LimitReading:
         """Return the reading of a minute."""
@@ -75,13 +83,43 @@ def test_a_kind_of_release_that_readings_rule_out_is_not_taken_however_well_it_f
     """An org seems to release on quarter hours; a figure that fell between two of them shows that it does not."""
     of_quarters = Watched(by_day, bucket=15).readings
 
-    assert Past(of_quarters).bucket() == 900
-    assert Past(of_quarters, marks=0).bucket() == 0
+    assert Past(of_quarters).release() == (900, False)
+    assert Past(of_quarters, marks=0).release() == (0, False)
     scores = scores_of(Past(of_quarters), NOW)
     assert scores is not None
     shown_since = outlook_of(Past(of_quarters, marks=0), NOW, scores)
     assert shown_since is not None
     assert shown_since.bucket == 0
+
+
+@pytest.mark.parametrize(("missed", "slips"), [(0.0, False), (0.4, True)])
+def test_marks_that_are_missed_are_told_from_marks_that_are_kept(missed: float, slips: bool) -> None:
+    """An org releases on the hour, or misses two marks of five, up to three in a row, and releases all at the next."""
+    org = Watched(by_day, bucket=60, missed=missed)
+
+    assert Past(org.readings).release() == (3600, slips)
+    assert outlook(Past(org.readings)).late in ((3600, 7200) if slips else (0,))
+
+
+def test_what_comes_is_foreseen_though_marks_are_missed() -> None:
+    """A day is expected as it was, to a twentieth; taken for an org that keeps its marks, it is not half as good."""
+    org = Watched(by_day, bucket=60, missed=0.4)
+    past, known = Past(org.readings), scores_of(Past(org.readings), NOW)
+    assert known is not None
+    seen, otherwise = outlook(past), outlook_of(past, NOW, replace(known, slips=False))
+    assert otherwise is not None
+
+    def wrong(by: Outlook) -> int:
+        """Return how many calls are put into another hour than they were made in."""
+        hours = [NOW - DAY + timedelta(hours=n) for n in range(24)]
+        return sum(
+            round(abs(by.gone_between(h + DAY, h + DAY + timedelta(hours=1)) - org.made(h, h + timedelta(hours=1))))
+            for h in hours[:-4]
+        )
+
+    day = org.made(NOW - DAY, NOW)
+    assert wrong(replace(seen, bucket=0)) < day / 20
+    assert wrong(replace(otherwise, bucket=0)) > 2 * wrong(replace(seen, bucket=0))
 
 
 @pytest.mark.parametrize("bucket", [0, 15, 60])

@@ -75,6 +75,23 @@ def test_what_leaves_before_the_peak_makes_room_for_it() -> None:
     assert isinstance(verdict_of(30_000, knowing(reading(60_000), seen)), Approve)
 
 
+def test_calls_may_still_be_there_at_the_peak_if_the_org_misses_marks() -> None:
+    """As many calls leave as come, hour by hour; an org that may be two hours behind still counts 10,000 of them."""
+
+    def steadily(hours: float) -> float:
+        return 5_000 * (hours + 1)
+
+    seen = outlook(new=steadily, gone=steadily, bucket=3_600)
+
+    in_time, behind = (
+        verdict_of(30_000, knowing(reading(65_000), each), reserve=0) for each in (seen, replace(seen, late=2 * 3_600))
+    )
+
+    assert isinstance(in_time, Approve)
+    assert isinstance(behind, Wait)
+    assert (behind.figures[0].peak or 0) - (in_time.figures[0].peak or 0) == pytest.approx(10_000, abs=1)
+
+
 def test_the_margin_of_the_forecast_counts_at_the_peak() -> None:
     """A forecast that was wrong by 5,000 leaves 5,000 less."""
     sure = verdict_of(9_000, knowing(reading(48_500), outlook(new=monday)))

@@ -137,9 +137,7 @@ def test_no_reading_grows_older_than_half_an_hour(max_age: timedelta) -> None:
 def test_who_need_not_wait_for_a_reading_does_not(on_unknown: OnUnknown) -> None:
     """A figure older than ``max_age`` is unknown to who would rather fail, or pass blind, than wait."""
     now = NOW + minutes(5)
-    known = Knowledge(
-        {API_REQUESTS: reading(90_000)}, {}, now, now + minutes(5), outlooks={API_REQUESTS: outlook()}
-    )
+    known = Knowledge({API_REQUESTS: reading(90_000)}, {}, now, now + minutes(5), outlooks={API_REQUESTS: outlook()})
     asked = replace(request("a", 5_000, now, max_age=minutes(4)), on_unknown=on_unknown)
 
     [(_, verdict)] = decide([asked], known)
@@ -198,6 +196,18 @@ def test_a_bucket_that_has_left_is_not_looked_for_again(used: int, again: bool) 
     verdict = wait_of(96_000 - used, after, seen, mark, before=before, reserve=5_000)
 
     assert verdict.until == mark + (timedelta(seconds=30) if again else minutes(15))
+
+
+def test_an_org_that_misses_marks_is_looked_at_at_each_of_them() -> None:
+    """Nothing is due at the next mark, but what was due before may come. Looked at once, it is left until the next."""
+    now, mark = NOW + minutes(7), NOW + minutes(30)
+    seen = replace(outlook(bucket=3_600), late=3_600)
+    before = reading(90_000, now)
+
+    assert wait_of(5_000, before, seen, now).until == mark
+    assert wait_of(5_000, before, seen, mark).look
+    after = wait_of(5_000, reading(90_000, mark), seen, mark)
+    assert (after.until, after.look) == (mark + OLDEST, False)
 
 
 def test_the_orgs_clock_and_ours_are_told_apart() -> None:
