@@ -63,7 +63,7 @@ class Outlook:
     :param at: the org's instant at which it was made.
     :param first: epoch second of the first point, not after ``at``.
     :param new: calls of others from the first point up to each point, as expected.
-    :param margin: by how many calls their true number up to each point may exceed that, in 98 cases of 100.
+    :param margin: by how many calls their true number up to each point may exceed that, in 97 cases of 100.
     :param gone: calls of others that have left the window from the first point up to each point, as reconstructed.
     :param bucket: seconds within which the org releases calls together; 0 for each by itself.
     :param marks: seconds within which it may do so, as far as is known; ``bucket`` or more.
