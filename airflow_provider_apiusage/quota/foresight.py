@@ -43,8 +43,8 @@ LEAST_HISTORY = timedelta(hours=24)
 BEHIND = 3600
 """Seconds before its instant with which an outlook begins: the reading may be older, and what it shows older still."""
 
-AHEAD = DAY + 16
-"""Slots of an outlook: 24 hours, and four in which the last buckets leave."""
+AHEAD = DAY + 24
+"""Slots of an outlook: 24 hours, and six in which the last buckets leave, late ones included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,10 @@ class Past:
     def slots(self, at: datetime, bucket: int, *, slips: bool = False) -> Slots | None:
         """Return the calls of others by slot; ``None`` if too little of the past was seen.
 
+        :param at: the org's instant up to which.
+        :param bucket: seconds within which the org is taken to release calls together.
+        :param slips: whether it is taken to miss marks at times.
+
         Of one's own calls it is known when they were made, so they are taken out of the figures before it is worked out
         when others made theirs.
         """
@@ -133,6 +137,8 @@ def scores_of(past: Past, at: datetime, level: float = LEVEL) -> Scores | None:
     What is tried starts where at least a week was known, if there is so much: without it, no Monday could be foreseen,
     and how wrong that was says nothing of today.
 
+    :param past: what it is tried on.
+    :param at: the org's instant.
     :param level: quantile of the errors that is the margin.
     """
     release = past.release()
@@ -164,6 +170,7 @@ def _unit(paths: Paths, origin: int, expected: float, ahead: float) -> float:
 def outlook_of(past: Past, at: datetime, scores: Scores) -> Outlook | None:
     """Carry the past on; ``None`` if too little of it was seen.
 
+    :param past: what is carried on.
     :param at: the org's instant.
     :param scores: made lately by :func:`scores_of`.
     """

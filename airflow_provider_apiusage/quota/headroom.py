@@ -13,6 +13,7 @@ from airflow_provider_apiusage.quota.outlook import CUT, NOISE, Ahead, Outlook
 from airflow_provider_apiusage.usage.model import LimitReading, ReadingSource
 
 HOUR = timedelta(hours=1)
+
 SHOWN = 0.5
 """What is due to leave together has left if the use has fallen by such a share of it."""
 
@@ -81,7 +82,7 @@ class View:
         """How much more than worked out may be free: what is due to leave, and what others may not have made."""
         if self.outlook is None:
             return 0.0
-        due = self.outlook.gone_at_most(self.since, self.now)
+        due = self.outlook.gone_between(self.since, self.now)
         return max(0.0, due - self.expired) + CUT * self.expected + NOISE * sqrt(self.expected) + self.margin
 
     def released(self, mark: datetime) -> bool:
@@ -95,7 +96,8 @@ class View:
         if self.since < mark:
             return False
         came = self.outlook.new_between(before.observed_at, self.reading.observed_at)
-        return before.used + came - self.reading.used >= SHOWN * self.outlook.gone_at(mark)
+        left = self.outlook.gone_by_mark_before(mark, before.observed_at)
+        return before.used + came - left - self.reading.used >= SHOWN * self.outlook.gone_at(mark)
 
     def doubts(self, request: QuotaRequest, reserve: int) -> tuple[int, int, int | None]:
         """Return what is held back from a request for what is not certain: expected calls, margin, and peak ahead.

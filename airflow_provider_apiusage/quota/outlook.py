@@ -27,9 +27,6 @@ CUT = 0.2
 SOONER = 0.1
 """Share by which more of others' calls may leave than is worked out, there."""
 
-EARLY = 4
-"""Seconds by which calls of one's own loads may leave sooner than worked out: when they were made is known so well."""
-
 NOISE = 2.0
 """Square roots of a number of calls by which it may differ from what is expected by chance alone."""
 
@@ -82,22 +79,26 @@ class Outlook:
     late: int = 0
 
     def new_between(self, start: datetime, end: datetime) -> float:
-        """Return the calls that others are expected to make in a span; beyond the grid, none."""
+        """Return the calls that others are expected to make in a span; beyond the grid, none.
+
+        :param start: the org's instant.
+        :param end: the org's instant; before ``start`` there are none.
+        """
         return max(0.0, _at(self.new, self._place(end)) - _at(self.new, self._place(start)))
 
     def gone_between(self, start: datetime, end: datetime) -> float:
-        """Return the calls that are to leave the window in a span."""
-        return max(0.0, self._gone_by(end.timestamp()) - self._gone_by(start.timestamp()))
+        """Return the calls that are to leave the window in a span.
 
-    def gone_at_most(self, start: datetime, end: datetime) -> float:
-        """Return the calls that may have left the window in a span, if one's own leave a little early."""
-        second = end.timestamp()
-        return self.gone_between(start, end) + self._own_by(second + EARLY) - self._own_by(second)
+        :param start: the org's instant.
+        :param end: the org's instant; before ``start`` there are none.
+        """
+        return max(0.0, self._gone_by(end.timestamp()) - self._gone_by(start.timestamp()))
 
     def highest(self, since: datetime, *, margin: float = 1.0) -> float:
         """Return by how much the use may exceed, at its peak, what it is at an instant.
 
-        A call that is granted now stays for 24 hours, so the peak is looked for that far ahead, and a bucket further.
+        A call that is granted now stays for 24 hours, so the peak is looked for that far ahead, and further by a bucket
+        and by how late the org may be.
 
         :param since: the org's instant.
         :param margin: how much of the margin counts.
@@ -117,10 +118,9 @@ class Outlook:
         made = [_at(self.new, (second - self.first) / STEP) - new for second in seconds]
         left = [self._gone_by(second) - gone for second in seconds]
         ours = [self._own_by(second) - self._own_by(start) for second in seconds]
-        early = [self._own_by(second + EARLY) - self._own_by(second) for second in seconds]
         change = [
-            (1 - CUT) * m - NOISE * sqrt(max(0.0, m)) - g - SOONER * max(0.0, g - own) - soon
-            for m, g, own, soon in zip(made, left, ours, early, strict=True)
+            (1 - CUT) * m - NOISE * sqrt(max(0.0, m)) - g - SOONER * max(0.0, g - own)
+            for m, g, own in zip(made, left, ours, strict=True)
         ]
         peak, peaks = float("-inf"), []
         for second, m in zip(reversed(seconds), reversed(made), strict=True):
@@ -143,9 +143,19 @@ class Outlook:
         return None if last is None else last + timedelta(seconds=max(self.bucket, self.marks))
 
     def gone_at(self, mark: datetime) -> float:
-        """Return the calls that are released at a mark, if calls are released together."""
-        every = timedelta(seconds=max(self.bucket, self.marks))
-        return self.gone_between(mark - every, mark)
+        """Return the calls that are released at a mark, if calls are released together.
+
+        :param mark: the org's instant.
+        """
+        return self.gone_between(mark - timedelta(seconds=max(self.bucket, self.marks)), mark)
+
+    def gone_by_mark_before(self, mark: datetime, since: datetime) -> float:
+        """Return the calls that were released since an instant at the marks before a mark; 0 if there are none.
+
+        :param mark: the org's instant; that mark is not among them.
+        :param since: the org's instant.
+        """
+        return self.gone_between(since, mark - timedelta(seconds=max(self.bucket, self.marks)))
 
     def _rises(self, since: datetime, margin: float) -> list[tuple[int, float]]:
         start = since.timestamp()

@@ -75,7 +75,8 @@ class _Turn:
                 in_doubt, holds = True, blocked
             passes = not unknown and not self._doubtful.intersection(blocked) and self._may_pass(request, blocked)
             if not (passes and isinstance(verdict, Approve)):
-                verdict = self._behind(verdict, blocked, passes=passes)
+                unread = unknown and not self._doubtful.intersection(blocked) and self._may_pass(request, blocked)
+                verdict = self._behind(verdict, blocked, passes=passes, unread=bool(unread))
             else:
                 self._budget.passes(request)
                 verdict = Approve(f"{verdict.reason} {self._passing(blocked)}", verdict.figures)
@@ -101,14 +102,19 @@ class _Turn:
             f"{self._budget.left(name, head):,} more may."
         )
 
-    def _behind(self, verdict: Verdict, blocked: Sequence[str], *, passes: bool) -> Wait:
-        """Return the wait of one that stands behind another, with or without leave to pass it."""
+    def _behind(self, verdict: Verdict, blocked: Sequence[str], *, passes: bool, unread: bool) -> Wait:
+        """Return the wait of one that stands behind another, with or without leave to pass it.
+
+        :param unread: whether it might pass, if only the figures were newer: then it waits for a reading of its own.
+        """
         woken = self._woken[blocked[0]]
         figures, until, look = verdict.figures, woken.until, woken.look
         reason = _behind(self._ahead[blocked[0]])
         if passes and isinstance(verdict, Wait):
             reason = f"{reason} It may pass when there is room. {verdict.reason}"
             until, look = min(until, verdict.until), woken.look or verdict.look
+        if unread:
+            until, look = min(until, self._knowledge.retry_at), None
         return Wait(until, reason, figures, getattr(verdict, "opens_at", None), look)
 
     def _alone(self, request: QuotaRequest, *, head: bool) -> tuple[Verdict, Sequence[str]]:

@@ -43,12 +43,13 @@ class ReadingHelps:
         """
         now, last, names = self.now, self.last_read_at, tuple(sorted(request.needs))
         foreseen = verdict.look if isinstance(verdict, Wait) else None
-        settles = foreseen is not None and self.would_settle(names)
+        known = [self.readings[name] for name in names if name in self.readings]
+        all_read = len(known) == len(names)
+        settles = foreseen is not None and all_read and self.would_settle(names)
         soon = [shortest_pause(self.staleness)] if foreseen or settles else []
         if last is not None and now - last < min([self.poll_interval, request.max_age, *soon]):
             return False
-        known = [self.readings[name] for name in names if name in self.readings]
-        stale = len(known) < len(names) or max(now - r.received_at for r in known) > request.max_age
+        stale = not all_read or max(now - r.received_at for r in known) > request.max_age
         if isinstance(verdict, Approve):
             return stale  # allowed blind: look first
         if isinstance(verdict, Refuse) or settles:

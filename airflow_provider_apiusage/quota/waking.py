@@ -10,7 +10,7 @@ from airflow_provider_apiusage.quota.headroom import View, deficit, must_expire
 from airflow_provider_apiusage.quota.model import LimitFigures
 from airflow_provider_apiusage.quota.outlook import CUT
 
-SHORTEST = timedelta(seconds=5)
+SHORTEST = timedelta(seconds=10)
 """Two readings made because one may open the gate are at least so far apart."""
 
 OLDEST = timedelta(minutes=30)
@@ -36,7 +36,10 @@ class Waking:
 
 
 def shortest_pause(staleness: timedelta) -> timedelta:
-    """Return how far apart readings are at least, for an org whose figures may be so old."""
+    """Return how far apart readings are at least.
+
+    :param staleness: how old the org's figures may be when they are read.
+    """
     return max(SHORTEST, staleness / STEPS_WHILE_STALE)
 
 
@@ -85,8 +88,9 @@ def _of_limit(figures: LimitFigures, view: View) -> Waking:
     # An org that misses marks releases at the next one what was due before.
     if outlook.late or perhaps <= outlook.gone_at(coming):
         at = min(at, max(earliest, coming - reading.skew))
-    if outlook.late or (perhaps <= outlook.gone_at(last) and not view.released(last)):
-        late = [last - reading.skew + late for late in LATE_MARKS[: 1 if outlook.late else None]]
+    due = perhaps <= outlook.gone_at(last) and not view.released(last)
+    if due or outlook.late:
+        late = [last - reading.skew + late for late in (LATE_MARKS if due else LATE_MARKS[:1])]
         if any(reading.received_at < instant <= now for instant in late):
             return Waking(earliest, earliest <= now or renewed_at is None)
         at = min([at, *(instant for instant in late if instant >= earliest)])

@@ -149,7 +149,9 @@ def _seen(
     (figures,) = verdict.figures
     reading = readings.get(name)
     at = now if reading is None else now + reading.skew
-    unknown = in_doubt or figures.headroom is None or _stale(request, readings, now)
+    # A figure may be too old to grant on, and still tell that too little is free.
+    short = isinstance(verdict, Wait) and verdict.look is not None
+    unknown = in_doubt or figures.headroom is None or (_stale(request, readings, now) and not short)
     fits = None if unknown else isinstance(verdict, Approve)
     unspent = None if figures.headroom is None else figures.headroom + (figures.outstanding or 0)
     return Seen(fits, figures.headroom, unspent, verdict.reason, reading, at)

@@ -68,6 +68,7 @@ class Cells:
     :param span: their indexes.
     :param pins: hourly counts by the index of their first cell.
     :param bucket: seconds within which calls are released together; 0 for each by itself.
+    :param logs_complete: whether a settled log is taken to show every call.
     :param own: calls of one's own between two instants that figures contain and cells do not; they are known.
     :param slips: whether the org misses marks at times, and releases at a later one what was due.
     """
@@ -121,11 +122,11 @@ class Cells:
                     other = others - before - owed + leak + self._between(began, earlier)
                     if abs(other - pace * gap) < clearly * abs(made - pace * gap):
                         made, begin, used = other, earlier, others
-                late = max(0.0, self._window_start(at) - begin)
-                if self.slips:
-                    self.lateness.append((at, late))
-                if not late:
+                behind = max(0.0, self._window_start(at) - begin)
+                if not behind:
                     in_time = at
+                if self.slips and at % self.bucket >= LATE:
+                    self.lateness.append((at, behind))
                 owed = max(0.0, -made)
                 self._spread(max(0.0, made), before_at, at, shape, SEEN if gap <= BLURRED_AFTER else GUESSED)
                 share = min(1.0, gap / PACE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import accumulate
-from math import ceil, floor
+from itertools import accumulate, pairwise
+from math import ceil, floor, inf
+from statistics import median
 
 from airflow_provider_apiusage.usage.forecast_cells import (
     CELL,
@@ -22,8 +23,11 @@ from airflow_provider_apiusage.usage.model import HourTotal, LimitReading
 
 HOUR = timedelta(hours=1)
 
-SLIPPING = 0.8
+SLIPPING = 0.6
 """By what share missed marks must explain the readings better than marks that are kept, to be believed."""
+
+CLOSE = 1200
+"""Seconds between figures, at most, from which a mark that was missed can be told from calls that others made."""
 
 OFTEN = 0.9
 """Share of the figures of an org that misses marks which were not later than is reckoned with."""
@@ -100,10 +104,11 @@ def reconstruct(
     if not starts:
         return None
     span = range(min(starts) // HOUR_CELLS * HOUR_CELLS, max(ends) + 1)
+    tells_marks = _usual_gap(figures[-TRIED:]) <= CLOSE
     tried = [
         _filled(span, pins, kind.total_seconds(), logs_complete, own, figures[-TRIED:], slips=late)
         for kind in kinds
-        for late in ((False, True) if slips is None and kind >= HOUR else (bool(slips),))
+        for late in ((False, True) if slips is None and kind >= HOUR and tells_marks else (bool(slips),))
     ]
     best = min(tried, key=lambda cells: (cells.doubt / (SLIPPING if cells.slips else 1), cells.bucket))
     # The first day can be spread better once it is known how days look.
@@ -130,6 +135,11 @@ def _filled(
     cells = Cells(span, pins, bucket, logs_complete, own, slips=slips)
     cells.follow(figures, shape)
     return cells
+
+
+def _usual_gap(figures: Sequence[tuple[float, int]]) -> float:
+    """Return the median of the seconds between two figures."""
+    return median([after - before for (before, _), (after, _) in pairwise(figures)] or [inf])
 
 
 def _late(cells: Cells) -> float:

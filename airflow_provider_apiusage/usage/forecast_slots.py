@@ -118,7 +118,7 @@ def slots_of(history: History, at: float, own: Sequence[tuple[float, int]] = ())
     """Cut a history into slots; slots of which nothing is seen get what is usual.
 
     Before its first call an org was not in use: that nobody called it then says nothing of what is to come, so it
-    counts as not seen.
+    counts as not seen. An org that nobody has called yet is as it is.
 
     :param history: of all calls.
     :param at: epoch seconds of the instant asked about.
@@ -129,7 +129,7 @@ def slots_of(history: History, at: float, own: Sequence[tuple[float, int]] = ())
     edges = [start + SLOT * n for n in range(now + 1)]
     calls = [after - before for before, after in pairwise(map(history.total, edges))]
     quality = [history.quality(before, after) for before, after in pairwise(edges)]
-    unused = next((n for n, made in enumerate(calls) if made), now)
+    unused = next((n for n, made in enumerate(calls) if made), 0)
     quality[:unused] = [UNSEEN] * unused
     ours = [0.0] * now
     for second, count in own:

@@ -101,6 +101,31 @@ def test_marks_that_are_missed_are_told_from_marks_that_are_kept(missed: float, 
     assert outlook(Past(org.readings)).late in ((3600, 7200) if slips else (0,))
 
 
+def test_bursts_are_not_taken_for_marks_that_are_missed() -> None:
+    """Neither where readings are close, nor where they are an hour apart and a burst between two looks the same."""
+    chance = Random(2)
+    bursts = [chance.choice((0, 0, 0, 0, 0, 0, 0, 800)) for _ in range((DAYS + 2) * 24)]
+    org = Watched(lambda minute: 5 + (bursts[minute // 60] if minute % 60 < 10 else 0), bucket=60)
+
+    assert Past(org.readings).release() == (3600, False)
+    assert [Past(org.readings[phase::6]).release() for phase in (2, 3, 4)] == [(3600, False)] * 3
+
+
+def test_an_org_that_only_one_s_own_loads_call_has_an_outlook() -> None:
+    """Others have made no call yet: that is known, and when one's own leave is known too."""
+    org = Watched(lambda minute: 100 if minute % 1440 < 60 else 0)
+    own = [
+        ((org.begin + minutes(day * 1440 + five)).timestamp(), 500)
+        for day in range(DAYS + 1)
+        if (org.begin + day * DAY).weekday() < 5
+        for five in range(0, 60, 5)
+    ]
+
+    seen = outlook(Past(org.readings, own=own))
+
+    assert seen.gone_between(NOW, NOW + DAY) == pytest.approx(6_000, rel=0.1)
+
+
 def test_what_comes_is_foreseen_though_marks_are_missed() -> None:
     """A day is expected as it was, to a twentieth; taken for an org that keeps its marks, it is not half as good."""
     org = Watched(by_day, bucket=60, missed=0.4)

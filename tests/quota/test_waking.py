@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_apiusage.quota.model import OnUnknown, Refuse, Wait
 from airflow_provider_apiusage.quota.outlook import SOONER, Outlook, OwnCalls
 from airflow_provider_apiusage.quota.policy import Approve, Knowledge, OpensAt, decide
+from airflow_provider_apiusage.quota.reading_helps import ReadingHelps
 from airflow_provider_apiusage.quota.waking import OLDEST, SHORTEST, shortest_pause
 from airflow_provider_apiusage.usage.model import API_REQUESTS, LimitReading
 from tests.support.outlooks import outlook, outlooks
@@ -83,15 +84,6 @@ def test_it_wakes_early_if_others_make_fewer_calls_than_expected() -> None:
     assert NOW + minutes(5) < verdict.until < NOW + minutes(7.2)
 
 
-def test_when_one_s_own_calls_leave_is_known_to_some_seconds() -> None:
-    """Calls that are to leave in three seconds may have left already: a reading is worth its call."""
-    own = OwnCalls([((NOW + timedelta(seconds=13)).timestamp(), 500)])
-    now = NOW + timedelta(seconds=10)
-
-    assert wait_of(500, reading(90_000), replace(outlook(), own=own), now).look
-    assert not wait_of(500, reading(90_000), replace(outlook(), own=own), now - timedelta(seconds=5)).look
-
-
 def test_what_is_short_by_no_more_than_may_have_left_is_worth_a_reading() -> None:
     """Five minutes later 500 were to leave: a reading may show them, and it is made at once."""
     now = NOW + minutes(5)
@@ -153,6 +145,45 @@ def test_what_is_too_old_to_grant_on_is_read_before_it_grants() -> None:
     assert verdict.look is None
 
 
+def helps_of(known: Knowledge) -> ReadingHelps:
+    """Return what tells whether a reading helps, of an org that was read when its latest reading was made."""
+
+    def would_settle(names: tuple[str, ...]) -> bool:
+        assert all(name in known.readings for name in names)
+        return False
+
+    last = max(read.received_at for read in known.readings.values())
+    return ReadingHelps(known.readings, known.now, minutes(5), timedelta(0), last, would_settle)
+
+
+def test_who_may_pass_gets_the_reading_that_it_needs() -> None:
+    """The first waits for far more than is free, and needs no newer figure; a small one would fit by the old one."""
+    now = NOW + MAX_AGE + minutes(1)
+    known = Knowledge({API_REQUESTS: reading(85_000)}, {}, now, now + minutes(5), outlooks={API_REQUESTS: outlook()})
+    big, small = request("big", 20_000, NOW, reserve=1_000), request("small", 1_000, now, reserve=1_000)
+    too_big = request("too big", 18_000, now, reserve=1_000)
+
+    decided = decide([big, small, too_big], known)
+
+    assert [helps_of(known)(asked, verdict) for asked, verdict in decided] == [False, True, False]
+    assert isinstance(decided[1][1], Wait)
+    assert decided[1][1].until <= known.retry_at
+
+
+def test_a_limit_that_was_never_read_is_read_though_the_first_needs_no_reading() -> None:
+    """Behind one that waits for calls stands one that needs batches as well, of which nothing is known."""
+    now = NOW + minutes(10)
+    known = Knowledge({API_REQUESTS: reading(85_000)}, {}, now, now + minutes(5), outlooks={API_REQUESTS: outlook()})
+    both = request("both", {API_REQUESTS: 1_000, BATCHES: 1}, now, reserve=1_000)
+
+    [(_, first), (_, behind)] = decide([request("big", 20_000, NOW, reserve=1_000), both], known)
+
+    assert isinstance(first, Wait)
+    assert first.look is False
+    assert helps_of(known)(both, behind)
+    assert not helps_of(known)(both, replace(first, look=False))  # as when it may not pass
+
+
 def test_never_before_the_window_allows_it() -> None:
     """What the expiry curve proves impossible is not waited for earlier, whatever the outlook says."""
     verdict = wait_of(
@@ -198,6 +229,16 @@ def test_a_bucket_that_has_left_is_not_looked_for_again(used: int, again: bool) 
     assert verdict.until == mark + (timedelta(seconds=30) if again else minutes(15))
 
 
+def test_what_left_at_the_mark_before_is_not_taken_for_what_is_due_now() -> None:
+    """The figure before is of twenty minutes ago, and has fallen by what left at the quarter in between."""
+    mark = NOW + minutes(15)
+    before, after = reading(90_000, mark - minutes(20)), reading(88_500, mark)
+
+    verdict = wait_of(7_500, after, outlook(gone=leaving, bucket=900), mark, before=before, reserve=5_000)
+
+    assert verdict.until == mark + timedelta(seconds=30)
+
+
 def test_an_org_that_misses_marks_is_looked_at_at_each_of_them() -> None:
     """Nothing is due at the next mark, but what was due before may come. Looked at once, it is left until the next."""
     now, mark = NOW + minutes(7), NOW + minutes(30)
@@ -208,6 +249,8 @@ def test_an_org_that_misses_marks_is_looked_at_at_each_of_them() -> None:
     assert wait_of(5_000, before, seen, mark).look
     after = wait_of(5_000, reading(90_000, mark), seen, mark)
     assert (after.until, after.look) == (mark + OLDEST, False)
+    due = replace(outlook(gone=leaving, bucket=3_600), late=3_600)
+    assert wait_of(5_000, reading(90_000, mark), due, mark).until == mark + timedelta(seconds=30)
 
 
 def test_the_orgs_clock_and_ours_are_told_apart() -> None:
