@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_apiusage import gate as gate_module
 from airflow_provider_apiusage.gate import READING_TAKES, SOON, Gate
+from airflow_provider_apiusage.gate_knowledge import Foreseen
 from airflow_provider_apiusage.quota.model import Decision, OnUnknown
+from airflow_provider_apiusage.quota.staleness import Staleness
 from airflow_provider_apiusage.salesforce.errors import (
     AllowanceExhaustedError,
     ApiUsageError,
@@ -22,6 +25,7 @@ from airflow_provider_apiusage.store.quota_ledger import QuotaLedger
 from airflow_provider_apiusage.store.usage_store import UsageStore
 from airflow_provider_apiusage.usage.model import API_REQUESTS, ReadingSource
 from tests.support.gates import POLL, World, granted, refused, waits
+from tests.support.outlooks import outlook
 from tests.support.quota import BATCHES, MAX_AGE, NOW, ORG, holder, minutes, reading, request
 
 WHERE = Where("salesforce_default", "acme.my.salesforce.com")
@@ -53,6 +57,42 @@ def test_the_org_is_not_read_again_within_the_poll_interval(gate: Gate, world: W
     world.now = NOW + POLL
     granted(gate.turn(asked))
     assert world.reads == [NOW, NOW + POLL]
+
+
+@pytest.fixture
+def foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An org of which it is known that nothing will come or leave."""
+    steady = Foreseen({API_REQUESTS: outlook()}, Staleness(timedelta(0)))
+    monkeypatch.setattr(gate_module, "foresee", lambda *_: steady)
+
+
+@pytest.mark.usefixtures("foreseen")
+def test_a_small_one_is_let_past_by_a_reading_of_its_own(gate: Gate, world: World) -> None:
+    """The big one that waits needs no reading for half an hour; the small one that may pass it needs one now."""
+    world.used = 85_000
+    waits(gate.turn(request("big", 20_000)))
+    world.pass_time(minutes=16)
+    waits(gate.turn(request("big", 20_000)))
+    assert world.reads == [NOW]
+
+    granted(gate.turn(request("small", 1_000, world.now)))
+
+    assert world.reads == [NOW, world.now]
+
+
+@pytest.mark.usefixtures("foreseen")
+def test_a_limit_that_was_never_read_behind_one_that_waits(gate: Gate, world: World) -> None:
+    """It is read, and refused as one that the org does not report; the turn of the others goes on."""
+    world.used = 85_000
+    waits(gate.turn(request("big", 20_000)))
+    world.pass_time(minutes=16)
+
+    decisions = gate.turn_all(
+        ORG, [request("big", 20_000), request("both", {API_REQUESTS: 1_000, BATCHES: 1}, world.now)]
+    ).decisions
+
+    assert "the org reports no limit of this name" in refused(decisions[holder("both")]).reason
+    waits(decisions[holder("big")])
 
 
 def test_two_processes_share_one_reading(gate: Gate, world: World, ledger: QuotaLedger, store: UsageStore) -> None:
