@@ -276,12 +276,12 @@ async def test_a_store_that_is_away_is_waited_for_by_all(
     waiting = start(*(gate(full, 100, f"run_{n}") for n in range(10)))
     await until(lambda: len(queue(books, full)) == 10, *waiting)
     (hub,) = hubs._hubs.values()
-    away = store_file.with_suffix(".away")
-    store_file.rename(away)
-    store_file.mkdir()
+    away, gone = store_file.with_suffix(".away"), store_file.with_suffix(".gone")
+    away.hardlink_to(store_file)
+    gone.symlink_to(store_file.parent)
+    gone.replace(store_file)  # at once: in between, SQLite would make a new file
     await until(lambda: hub._outages > 1, *waiting)
-    store_file.rmdir()
-    away.rename(store_file)
+    away.replace(store_file)
     full.org.clock.advance(DAY)
 
     assert [event["status"] for (event,) in await asyncio.gather(*waiting)] == ["granted"] * 10
