@@ -260,6 +260,7 @@ def test_a_login_that_hangs_holds_up_no_other(orgs: list[SandboxServer]) -> None
     with ThreadPoolExecutor(1) as threads, ApiUsageHook("org_0") as slow, ApiUsageHook("org_1") as quick:
         hanging = threads.submit(slow.get_conn)
         while orgs[0].org.faults.listed():
+            assert not hanging.done()
             time.sleep(0.01)
         assert quick.get_conn().session_id
         assert not hanging.done()
